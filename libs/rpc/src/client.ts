@@ -1,0 +1,152 @@
+import { type ChannelOptions, Client, credentials, type CallOptions as GrpcCallOptions } from '@grpc/grpc-js'
+import type { Call } from './call.ts'
+import { toRpcError } from './errors.ts'
+import { toMetadata } from './metadata.ts'
+import { maxMessageBytes } from './server.ts'
+import { type MethodDefinition, methodsOf, type ServiceDefinition, type ServiceOf } from './service.ts'
+
+const defaults: ChannelOptions = {
+  'grpc.max_receive_message_length': maxMessageBytes,
+  'grpc.max_send_message_length': maxMessageBytes,
+  'grpc-node.max_session_memory': Number.MAX_SAFE_INTEGER,
+  // A service that was restarted should be found again at once, not after grpc's default two minutes.
+  'grpc.initial_reconnect_backoff_ms': 50,
+  'grpc.max_reconnect_backoff_ms': 1_000,
+}
+
+/** Opens a channel to `unix:///path` or `host:port`. Close it with `close()`. */
+export function connect(address: string): Client {
+  return new Client(address.replace(/^unix:\/\//, 'unix:'), credentials.createInsecure(), defaults)
+}
+
+function optionsOf(call: Call): GrpcCallOptions {
+  return call.deadline === undefined ? {} : { deadline: call.deadline }
+}
+
+/** Ties a gRPC call to a signal; answers the function that unties it. */
+function cancelWith(signal: AbortSignal, wire: { cancel(): void }): () => void {
+  const onAbort = () => wire.cancel()
+  if (signal.aborted) wire.cancel()
+  signal.addEventListener('abort', onAbort, { once: true })
+  return () => signal.removeEventListener('abort', onAbort)
+}
+
+async function send(
+  requests: AsyncIterable<unknown>,
+  wire: { write(value: unknown): boolean; end(): void; once(event: string, fn: () => void): void; cancel(): void },
+  failed: (error: unknown) => void,
+) {
+  try {
+    for await (const request of requests) {
+      if (!wire.write(request))
+        await new Promise<void>((resolve) => {
+          wire.once('drain', resolve)
+          wire.once('close', resolve)
+          wire.once('end', resolve)
+          wire.once('error', resolve)
+        })
+    }
+    wire.end()
+  } catch (error) {
+    failed(error)
+    wire.cancel()
+  }
+}
+
+/** Iterates a readable gRPC call, giving errors their class and cancelling when the consumer leaves early. */
+async function* receive(
+  wire: AsyncIterable<unknown> & { cancel(): void },
+  untie: () => void,
+  failure: () => unknown,
+): AsyncGenerator<unknown> {
+  let ended = false
+  try {
+    for await (const answer of wire) yield answer
+    ended = true
+  } catch (error) {
+    ended = true
+    throw toRpcError(failure() ?? error)
+  } finally {
+    untie()
+    if (!ended) wire.cancel()
+  }
+}
+
+/**
+ * A service at the other end of a channel, as the same interface that its maker implements. Errors are RpcError with
+ * the server's code and text.
+ */
+export function clientOf<D extends ServiceDefinition>(definition: D, client: Client): ServiceOf<D> {
+  const service: Record<string, unknown> = {}
+  for (const [key, method] of methodsOf(definition)) service[key] = methodOf(definition, method, client)
+  return service as ServiceOf<D>
+}
+
+function methodOf(definition: ServiceDefinition, method: MethodDefinition, client: Client) {
+  const path = `/${definition.fullName}/${method.name}`
+  const serialize = (value: unknown) => Buffer.from(method.requestType.encode(value).finish())
+  const deserialize = (bytes: Buffer) => method.responseType.decode(bytes)
+
+  if (method.requestStream && method.responseStream) {
+    return (requests: AsyncIterable<unknown>, call: Call) => {
+      const wire = client.makeBidiStreamRequest(path, serialize, deserialize, toMetadata(call), optionsOf(call))
+      let failure: unknown
+      void send(requests, wire, (error) => {
+        failure = error
+      })
+      return receive(wire, cancelWith(call.signal, wire), () => failure)
+    }
+  }
+  if (method.responseStream) {
+    return (request: unknown, call: Call) => {
+      const wire = client.makeServerStreamRequest(
+        path,
+        serialize,
+        deserialize,
+        request,
+        toMetadata(call),
+        optionsOf(call),
+      )
+      return receive(wire, cancelWith(call.signal, wire), () => undefined)
+    }
+  }
+  if (method.requestStream) {
+    return (requests: AsyncIterable<unknown>, call: Call) =>
+      new Promise((resolve, reject) => {
+        let failure: unknown
+        const wire = client.makeClientStreamRequest(
+          path,
+          serialize,
+          deserialize,
+          toMetadata(call),
+          optionsOf(call),
+          (error, answer) => {
+            untie()
+            if (error) reject(toRpcError(failure ?? error))
+            else resolve(answer)
+          },
+        )
+        const untie = cancelWith(call.signal, wire)
+        void send(requests, wire, (error) => {
+          failure = error
+        })
+      })
+  }
+  return (request: unknown, call: Call) =>
+    new Promise((resolve, reject) => {
+      const wire = client.makeUnaryRequest(
+        path,
+        serialize,
+        deserialize,
+        request,
+        toMetadata(call),
+        optionsOf(call),
+        (error, answer) => {
+          untie()
+          if (error) reject(toRpcError(error))
+          else resolve(answer)
+        },
+      )
+      const untie = cancelWith(call.signal, wire)
+    })
+}

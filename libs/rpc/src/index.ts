@@ -1,0 +1,34 @@
+export { type Call, type CallOptions, makeCall, requireNamespace, withCall } from './call.ts'
+export { clientOf, connect } from './client.ts'
+export {
+  aborted,
+  alreadyExists,
+  canceled,
+  dataLoss,
+  deadlineExceeded,
+  type ErrorClass,
+  failedPrecondition,
+  hasCode,
+  internal,
+  invalidArgument,
+  notFound,
+  outOfRange,
+  permissionDenied,
+  RpcError,
+  resourceExhausted,
+  status,
+  toRpcError,
+  unauthenticated,
+  unavailable,
+  unimplemented,
+  unknown,
+} from './errors.ts'
+export { maxIdentifierLength, validateIdentifier } from './identifier.ts'
+export { type CallObserver, type CallRecord, createRpcServer, type RpcServer, type RpcServerOptions } from './server.ts'
+export {
+  type MethodDefinition,
+  methodsOf,
+  type ServiceDefinition,
+  type ServiceOf,
+  type WireType,
+} from './service.ts'
