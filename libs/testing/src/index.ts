@@ -1,0 +1,6 @@
+export { startNats, type TestNats } from './nats.ts'
+export { firstWords, freePort } from './ports.ts'
+export { startRedis, type TestRedis, type TestRedisOptions } from './redis.ts'
+export { type ServerOptions, type ServerProcess, startServer, tailOf } from './server-process.ts'
+export { mountsBelow, type TempWorld, type TempWorldOptions, tempWorld, unmountBelow } from './temp-world.ts'
+export { type UntilOptions, until } from './until.ts'
