@@ -1,0 +1,50 @@
+import { type RpcError, toRpcError, unavailable } from '@flotilla/rpc'
+import { Redis, ReplyError } from 'ioredis'
+
+export interface ConnectionOptions {
+  /** `redis://[user:password@]host:port[/db]`, `rediss://…` or `unix:///path?password=…`. */
+  readonly url: string
+  /** Milliseconds a command may take before it counts as UNAVAILABLE; default 5,000. */
+  readonly commandTimeout?: number
+}
+
+/**
+ * A connection that fails fast: a command sent while Redis is away is refused at once rather than queued, and one that
+ * was under way when the connection broke is not repeated, since nobody knows whether it was carried out.
+ */
+export function connectRedis(options: ConnectionOptions & { readonly blocking?: boolean }): Redis {
+  const shared = {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    retryStrategy: (times: number) => Math.min(20 * times, 500),
+    enableReadyCheck: true,
+    ...(options.blocking ? {} : { commandTimeout: options.commandTimeout ?? 5_000 }),
+  }
+  let redis: Redis
+  if (options.url.startsWith('unix:')) {
+    const url = new URL(options.url)
+    redis = new Redis({
+      ...shared,
+      path: url.pathname,
+      ...(url.searchParams.has('password') ? { password: url.searchParams.get('password') ?? '' } : {}),
+    })
+  } else {
+    redis = new Redis(options.url, shared)
+  }
+  // Each command reports its own failure; without a listener the library would print the connection's too.
+  redis.on('error', () => {})
+  return redis
+}
+
+/** A failure of Redis as a status: what Redis itself refuses is UNKNOWN, everything on the way to it UNAVAILABLE. */
+export function mapRedisError(error: unknown): RpcError {
+  if (
+    error instanceof Error &&
+    error instanceof ReplyError &&
+    !/^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|NOREPLICAS)/.test(error.message)
+  )
+    return toRpcError(error)
+  const text = error instanceof Error ? error.message : String(error)
+  return unavailable(`metadata store: ${text}`, { cause: error })
+}

@@ -1,0 +1,20 @@
+export { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
+export { maxLabelBytes, validateLabels, withoutEmpty } from './labels.ts'
+export { maskedKey, withMaskedKey } from './mask.ts'
+export type { Check, OutboxEvent, Outcome, Plan, Write } from './plan.ts'
+export { encode, eventOf, type Update, updateRecord } from './records.ts'
+export { createMetadata, type Metadata, type MetadataOptions } from './store.ts'
+export {
+  childrenTable,
+  keyOf,
+  leaseTable,
+  namespaceIndexKey,
+  namespaceLogKey,
+  parseResourceMember,
+  type Resource,
+  resourceMember,
+  snapshotTable,
+  tables,
+  trashTable,
+} from './tables.ts'
+export { fromMillis, now, toMillis } from './time.ts'

@@ -1,0 +1,103 @@
+-- One atomic change of one containerd namespace.
+--
+-- KEYS  1 namespace  2 outbox  3 gc run  4 gc dirty list  5 gc counters  6 leases  7 event journal  8 the lease's
+--       resources  9… the tables that checks and writes name by index
+-- ARGV  a flat list, read in order:
+--         count, then for each check: kind, key index, field, value
+--         count, then for each write: kind, key index, field, value
+--         lease id ('' for none), 'required' or ''
+--         count, then each resource that joins the lease;  count, then each that leaves it
+--         count, then for each event: topic, type url, value, time, node, journal sequence ('' for none)
+--         count, then each touched resource
+--         the record for a namespace that does not exist yet ('' when this change creates none)
+--         deletions to count
+-- Answer  {'ok', id of the last event} or {'check', index from 0, current value} or {'lease'}
+--
+-- All checks are made before the first write, so a refused change leaves nothing. The write barrier (dirty list) is
+-- filled in the same step: a collector that has seen an empty list knows that nothing was written since.
+local at = 0
+local function take() at = at + 1; return ARGV[at] end
+local function count() return tonumber(take()) end
+
+for index = 0, count() - 1 do
+  local kind, key, field, value = take(), KEYS[tonumber(take())], take(), take()
+  local current
+  local holds
+  if kind == 'absent' then
+    current = redis.call('HGET', key, field); holds = not current
+  elseif kind == 'present' then
+    current = redis.call('HGET', key, field); holds = current
+  elseif kind == 'equals' then
+    current = redis.call('HGET', key, field); holds = current == value
+  elseif kind == 'empty' then
+    holds = redis.call('EXISTS', key) == 0
+  elseif kind == 'member' then
+    holds = redis.call('SISMEMBER', key, field) == 1
+  else
+    return redis.error_reply('ERR unknown check ' .. kind)
+  end
+  if not holds then return { 'check', index, current } end
+end
+
+-- Writes come after the lease check below, so remember where they start.
+local writesAt = at
+for _ = 1, count() do at = at + 4 end
+local lease, required = take(), take()
+local leased = lease ~= '' and redis.call('HEXISTS', KEYS[6], lease) == 1
+if lease ~= '' and not leased and required ~= '' then return { 'lease' } end
+local afterLease = at
+
+at = writesAt
+for _ = 1, count() do
+  local kind, key, field, value = take(), KEYS[tonumber(take())], take(), take()
+  if kind == 'set' then redis.call('HSET', key, field, value)
+  elseif kind == 'delete' then redis.call('HDEL', key, field)
+  elseif kind == 'add' then redis.call('SADD', key, field)
+  elseif kind == 'remove' then redis.call('SREM', key, field)
+  elseif kind == 'increment' then
+    if redis.call('HINCRBY', key, field, value) == 0 then redis.call('HDEL', key, field) end
+  elseif kind == 'drop' then redis.call('DEL', key)
+  elseif kind == 'expire' then redis.call('PEXPIRE', key, value)
+  else return redis.error_reply('ERR unknown write ' .. kind)
+  end
+end
+
+at = afterLease
+local collecting = redis.call('EXISTS', KEYS[3]) == 1
+for _ = 1, count() do
+  local member = take()
+  if leased then
+    redis.call('SADD', KEYS[8], member)
+    if collecting then redis.call('RPUSH', KEYS[4], member) end
+  end
+end
+for _ = 1, count() do
+  local member = take()
+  if leased then redis.call('SREM', KEYS[8], member) end
+end
+
+local last = ''
+for _ = 1, count() do
+  local topic, type, value, time, node, sequence = take(), take(), take(), take(), take(), take()
+  local fresh = true
+  if sequence ~= '' then
+    local seen = redis.call('HGET', KEYS[7], node)
+    fresh = not seen or tonumber(seen) < tonumber(sequence)
+    if fresh then redis.call('HSET', KEYS[7], node, sequence) end
+  end
+  if fresh then
+    last = redis.call('XADD', KEYS[2], '*', 'topic', topic, 'type', type, 'value', value, 'time', time, 'node', node)
+  end
+end
+
+local touched = count()
+for _ = 1, touched do
+  local member = take()
+  if collecting then redis.call('RPUSH', KEYS[4], member) end
+end
+
+local record, deletions = take(), take()
+if record ~= '' then redis.call('HSETNX', KEYS[1], 'record', record) end
+redis.call('HINCRBY', KEYS[5], 'mutations', 1)
+if deletions ~= '0' then redis.call('HINCRBY', KEYS[5], 'deletions', deletions) end
+return { 'ok', last }

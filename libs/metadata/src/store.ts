@@ -1,0 +1,218 @@
+import { readFileSync } from 'node:fs'
+import { Namespace } from '@flotilla/api/containerd/services/namespaces/v1/namespaces'
+import { notFound } from '@flotilla/rpc'
+import type { Redis } from 'ioredis'
+import { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
+import type { Outcome, Plan } from './plan.ts'
+import { keyOf, leaseTable, namespaceIndexKey, namespaceLogKey, resourceMember, tables } from './tables.ts'
+import { now } from './time.ts'
+
+export interface MetadataOptions extends ConnectionOptions {
+  /** Name of the node or service that writes, noted on events that do not say where they happened. */
+  readonly origin: string
+}
+
+/** The shared records of all namespaces. Every method fails UNAVAILABLE at once while Redis is not reachable. */
+export interface Metadata extends AsyncDisposable {
+  /** One record; undefined when there is none. */
+  get(namespace: string, table: string, field: string): Promise<Buffer | undefined>
+  getMany(namespace: string, table: string, fields: readonly string[]): Promise<Array<Buffer | undefined>>
+  /** A whole table, in byte order of its fields. */
+  all(namespace: string, table: string): Promise<Array<readonly [string, Buffer]>>
+  /** A table in pieces, for large ones: no order, and a record may come twice or, when written meanwhile, not at all. */
+  scan(namespace: string, table: string, batch?: number): AsyncIterable<Array<readonly [string, Buffer]>>
+  /** The members of a set table, in byte order. */
+  members(namespace: string, table: string): Promise<string[]>
+  /** How many fields or members a table has. */
+  size(namespace: string, table: string): Promise<number>
+  /** One atomic change; acknowledged when Redis says so. Unknown lease: NOT_FOUND `lease does not exist`. */
+  transact(namespace: string, plan: Plan): Promise<Outcome>
+  /** Every namespace that was ever written to, existing or not, in byte order. */
+  namespaceNames(): Promise<string[]>
+  /** The connection itself, for streams and the collector. */
+  readonly redis: Redis
+  /** A second connection that may block; the caller quits it. */
+  blocking(): Redis
+}
+
+const lua = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
+
+interface Scripted {
+  flotillaTransactBuffer(
+    ...args: Array<string | number | Buffer>
+  ): Promise<[Buffer, Buffer | number | undefined, Buffer | null | undefined]>
+  flotillaIndexNamespace(...args: string[]): Promise<number>
+}
+
+const asArgument = (value: Uint8Array | string) =>
+  typeof value === 'string' ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
+
+/** Turns a plan into the key and argument lists of transact.lua. */
+function argumentsOf(namespace: string, plan: Plan, origin: string): { keys: string[]; args: Array<string | Buffer> } {
+  const keys = [
+    tables.namespace,
+    tables.outbox,
+    tables.gcRun,
+    tables.gcDirty,
+    tables.gcCounters,
+    tables.leases,
+    tables.journal,
+    leaseTable(plan.lease?.id ?? ''),
+  ].map((table) => keyOf(namespace, table))
+  const named = new Map<string, number>()
+  const args: Array<string | Buffer> = []
+  const keyIndex = (table: string) => {
+    let index = named.get(table)
+    if (index === undefined) {
+      index = keys.push(keyOf(namespace, table))
+      named.set(table, index)
+    }
+    return String(index)
+  }
+  const list = <T>(items: readonly T[] | undefined, push: (item: T) => void) => {
+    args.push(String(items?.length ?? 0))
+    for (const item of items ?? []) push(item)
+  }
+  list(plan.checks, (check) =>
+    args.push(
+      check.is,
+      keyIndex(check.table),
+      'field' in check ? check.field : '',
+      check.is === 'equals' ? asArgument(check.value) : '',
+    ),
+  )
+  list(plan.writes, (write) => {
+    const value =
+      write.op === 'set'
+        ? asArgument(write.value)
+        : write.op === 'increment'
+          ? String(write.by)
+          : write.op === 'expire'
+            ? String(write.ms)
+            : ''
+    args.push(write.op, keyIndex(write.table), 'field' in write ? write.field : '', value)
+  })
+  const joins = plan.lease?.add ?? []
+  args.push(plan.lease?.id ?? '', joins.length > 0 ? 'required' : '')
+  list(joins, (resource) => args.push(resourceMember(resource)))
+  list(plan.lease?.remove, (resource) => args.push(resourceMember(resource)))
+  list(plan.events, (event) => {
+    const time = event.time ?? now()
+    args.push(
+      event.topic,
+      event.typeUrl,
+      asArgument(event.value),
+      `${time.seconds}.${time.nanos}`,
+      event.node ?? origin,
+      event.sequence === undefined ? '' : String(event.sequence),
+    )
+  })
+  list(plan.touches, (resource) => args.push(resourceMember(resource)))
+  const creates = plan.createsNamespace ?? plan.writes?.some((write) => write.op === 'set') ?? false
+  args.push(
+    creates ? Buffer.from(Namespace.encode(Namespace.fromPartial({ name: namespace })).finish()) : '',
+    String(plan.deletions ?? 0),
+  )
+  return { keys, args }
+}
+
+/** Connects to the metadata store and waits until it answers. */
+export async function createMetadata(options: MetadataOptions): Promise<Metadata> {
+  const redis = connectRedis(options)
+  redis.defineCommand('flotillaTransact', { lua: lua('transact') })
+  redis.defineCommand('flotillaIndexNamespace', { numberOfKeys: 2, lua: lua('index-namespace') })
+  const scripted = redis as unknown as Scripted
+  // Names this process has seen in the index. The index only grows; a store that was away may have been another one.
+  const indexed = new Set<string>()
+  redis.on('close', () => indexed.clear())
+  await connected(redis, options.url)
+
+  const ask = async <T>(answer: Promise<T>): Promise<T> => {
+    try {
+      return await answer
+    } catch (error) {
+      throw mapRedisError(error)
+    }
+  }
+
+  return {
+    redis,
+    blocking: () => connectRedis({ ...options, blocking: true }),
+    async get(namespace, table, field) {
+      return (await ask(redis.hgetBuffer(keyOf(namespace, table), field))) ?? undefined
+    },
+    async getMany(namespace, table, fields) {
+      if (fields.length === 0) return []
+      const values = await ask(redis.hmgetBuffer(keyOf(namespace, table), ...fields))
+      return values.map((value) => value ?? undefined)
+    },
+    async all(namespace, table) {
+      const flat = (await ask(redis.callBuffer('HGETALL', keyOf(namespace, table)))) as Buffer[]
+      const rows: Array<readonly [string, Buffer]> = []
+      for (let i = 0; i + 1 < flat.length; i += 2) rows.push([String(flat[i]), flat[i + 1] as Buffer])
+      return rows.sort(([a], [b]) => byBytes(a, b))
+    },
+    async *scan(namespace, table, batch = 500) {
+      let cursor = '0'
+      do {
+        const [next, flat] = (await ask(
+          redis.callBuffer('HSCAN', keyOf(namespace, table), cursor, 'COUNT', batch),
+        )) as [Buffer, Buffer[]]
+        cursor = String(next)
+        const rows: Array<readonly [string, Buffer]> = []
+        for (let i = 0; i + 1 < flat.length; i += 2) rows.push([String(flat[i]), flat[i + 1] as Buffer])
+        if (rows.length > 0) yield rows
+      } while (cursor !== '0')
+    },
+    async members(namespace, table) {
+      return (await ask(redis.smembers(keyOf(namespace, table)))).sort(byBytes)
+    },
+    async size(namespace, table) {
+      const key = keyOf(namespace, table)
+      const type = await ask(redis.type(key))
+      if (type === 'none') return 0
+      return await ask(type === 'set' ? redis.scard(key) : redis.hlen(key))
+    },
+    async transact(namespace, plan) {
+      const { keys, args } = argumentsOf(namespace, plan, options.origin)
+      const steps: Promise<unknown>[] = []
+      if (!indexed.has(namespace))
+        steps.push(scripted.flotillaIndexNamespace(namespaceIndexKey, namespaceLogKey, namespace))
+      const change = scripted.flotillaTransactBuffer(keys.length, ...keys, ...args)
+      // Both travel in one write; the name is indexed even when the change is refused, which is harmless.
+      const [answer] = await ask(Promise.all([change, ...steps]))
+      indexed.add(namespace)
+      const kind = String(answer[0])
+      if (kind === 'lease') throw notFound('lease does not exist')
+      if (kind === 'check') return { ok: false, check: Number(answer[1]), current: answer[2] ?? undefined }
+      return { ok: true }
+    },
+    async namespaceNames() {
+      return (await ask(redis.smembers(namespaceIndexKey))).sort(byBytes)
+    },
+    async [Symbol.asyncDispose]() {
+      redis.disconnect()
+    },
+  }
+}
+
+async function connected(redis: Redis, url: string): Promise<void> {
+  const deadline = Date.now() + 10_000
+  for (;;) {
+    try {
+      if (redis.status === 'ready' && (await redis.ping()) === 'PONG') return
+    } catch (error) {
+      if (Date.now() > deadline) throw mapRedisError(error)
+    }
+    if (Date.now() > deadline) {
+      redis.disconnect()
+      throw mapRedisError(new Error(`no answer from the metadata store at ${withoutPassword(url)} within 10 s`))
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+function withoutPassword(url: string): string {
+  return url.replace(/\/\/[^@/]*@/, '//***@')
+}
