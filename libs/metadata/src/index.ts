@@ -1,6 +1,7 @@
 export { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
 export { maxLabelBytes, validateLabels, withoutEmpty } from './labels.ts'
 export { maskedKey, withMaskedKey } from './mask.ts'
+export { nodeNames, registerNode } from './nodes.ts'
 export type { Check, OutboxEvent, Outcome, Plan, Write } from './plan.ts'
 export { encode, eventOf, type Update, updateRecord } from './records.ts'
 export { createMetadata, type Metadata, type MetadataOptions } from './store.ts'

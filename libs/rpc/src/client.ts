@@ -150,3 +150,22 @@ function methodOf(definition: ServiceDefinition, method: MethodDefinition, clien
       const untie = cancelWith(call.signal, wire)
     })
 }
+
+/**
+ * Calls a method with messages as raw bytes, for a proxy that need not understand them. `path` is `/SERVICE/METHOD`.
+ * Requests and answers are streams whatever the method's kind: a unary one has a single message each way.
+ */
+export function callRaw(
+  client: Client,
+  path: string,
+  requests: AsyncIterable<Buffer>,
+  call: Call,
+): AsyncIterable<Buffer> {
+  const same = (bytes: Buffer) => bytes
+  const wire = client.makeBidiStreamRequest(path, same, same, toMetadata(call), optionsOf(call))
+  let failure: unknown
+  void send(requests, wire, (error) => {
+    failure = error
+  })
+  return receive(wire, cancelWith(call.signal, wire), () => failure) as AsyncIterable<Buffer>
+}

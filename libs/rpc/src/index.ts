@@ -1,5 +1,5 @@
 export { type Call, type CallOptions, makeCall, requireNamespace, withCall } from './call.ts'
-export { clientOf, connect } from './client.ts'
+export { callRaw, clientOf, connect } from './client.ts'
 export {
   aborted,
   alreadyExists,

@@ -35,6 +35,8 @@ export type CallObserver = (record: CallRecord) => void
 export interface RpcServerOptions {
   /** Told of every finished call. */
   readonly observe?: CallObserver
+  /** Completes each call before its method sees it, e.g. with the node whose socket it came through. */
+  readonly admit?: (call: Call) => Call
 }
 
 export interface RpcServer extends AsyncDisposable {
@@ -146,6 +148,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   tuned.commonServerOptions['streamResetBurst'] = 1_000_000
   tuned.commonServerOptions['streamResetRate'] = 1_000_000
   const sockets: string[] = []
+  const admit = options.admit ?? ((call: Call) => call)
 
   const finish = (
     service: string,
@@ -171,7 +174,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   function wrap(definition: ServiceDefinition, method: MethodDefinition, handler: Handler) {
     if (method.responseStream) {
       return async (from: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>) => {
-        const call = callOf(from)
+        const call = admit(callOf(from))
         const started = performance.now()
         try {
           const request = method.requestStream
@@ -191,7 +194,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
       from: ServerUnaryCall<unknown, unknown> | ServerReadableStream<unknown, unknown>,
       answer: sendUnaryData<unknown>,
     ) => {
-      const call = callOf(from)
+      const call = admit(callOf(from))
       const started = performance.now()
       try {
         const request = method.requestStream ? from : (from as ServerUnaryCall<unknown, unknown>).request

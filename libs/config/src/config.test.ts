@@ -1,0 +1,38 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { defaultFile, loadConfig } from './index.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'flotilla-config-'))
+afterAll(() => rmSync(dir, { recursive: true }))
+const file = (text: string) => {
+  const path = join(dir, 'config.toml')
+  writeFileSync(path, text)
+  return path
+}
+
+describe('configuration', () => {
+  it('reads its own default file back as the defaults', () => {
+    expect(loadConfig({ file: file(defaultFile()) })).toEqual(loadConfig())
+  })
+  it('lets a flag win over the file and the file over the default', () => {
+    const config = loadConfig({
+      file: file('root = "/a"\nstate = "/b"\n[log]\nlevel = "warn"'),
+      overrides: { root: '/c' },
+    })
+    expect(config).toMatchObject({ root: '/c', state: '/b', logLevel: 'warn' })
+  })
+  it('takes service addresses by name', () => {
+    expect(loadConfig({ file: file('[services]\nimages = "127.0.0.1:1"') }).services).toEqual({ images: '127.0.0.1:1' })
+  })
+  it.each([
+    ['\n\n[gc]\nspeed = 1', /config\.toml:4: unknown key "gc.speed"/],
+    ['[nope]\nx = 1', /config\.toml:1: unknown key "nope"/],
+    ['[diff]\nworkers = "two"', /config\.toml:2: diff.workers must be a whole number, is "two"/],
+    ['[log]\nlevel = "loud"', /log.level must be one of trace, debug/],
+    ['root = ', /config\.toml: /],
+  ])('refuses %j with the place', (text, message) => {
+    expect(() => loadConfig({ file: file(text) })).toThrow(message)
+  })
+})

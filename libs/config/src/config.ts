@@ -1,0 +1,165 @@
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { resolve } from 'node:path'
+import { parse } from 'smol-toml'
+import { type Option, openSections, options } from './options.ts'
+
+/** The settings of one process. Paths are absolute. */
+export interface Config {
+  readonly root: string
+  readonly state: string
+  readonly address: string
+  readonly nodeName: string
+  /** Empty: run our own. */
+  readonly redisUrl: string
+  readonly natsUrl: string
+  readonly logLevel: string
+  readonly metricsAddress: string
+  readonly sharingPolicy: 'shared' | 'isolated'
+  readonly diff: { readonly workers: number; readonly syncFs: boolean }
+  readonly events: { readonly retentionHours: number; readonly retentionCount: number }
+  readonly gc: {
+    /** Milliseconds. */
+    readonly startupDelay: number
+    readonly pauseThreshold: number
+    readonly deletionThreshold: number
+    readonly mutationThreshold: number
+    /** Milliseconds. */
+    readonly scheduleDelay: number
+  }
+  /** Addresses of services in other processes, by name. */
+  readonly services: Readonly<Record<string, string>>
+}
+
+/** A setting that cannot be used; the message names it and where it stands. */
+export class ConfigError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'ConfigError'
+  }
+}
+
+type Values = Map<string, string | number | boolean>
+
+const known = new Map<string, Option>(options.map((option) => [option.path, option]))
+
+function checked(option: Option, value: unknown, where: string): string | number | boolean {
+  const wrong = (wanted: string) =>
+    new ConfigError(`${where}: ${option.path} must be ${wanted}, is ${JSON.stringify(value)}`)
+  if (option.kind === 'integer' && !Number.isSafeInteger(value)) throw wrong('a whole number')
+  if (option.kind === 'number' && typeof value !== 'number') throw wrong('a number')
+  if (option.kind === 'string' && typeof value !== 'string') throw wrong('a string')
+  if (option.kind === 'boolean' && typeof value !== 'boolean') throw wrong('true or false')
+  if (option.oneOf && !option.oneOf.includes(value as string)) throw wrong(`one of ${option.oneOf.join(', ')}`)
+  return value as string | number | boolean
+}
+
+/** Line of a key in a TOML text, from 1, for messages. */
+function lineOf(text: string, key: string): number {
+  const at = text
+    .split('\n')
+    .findIndex((line) =>
+      new RegExp(`^\\s*(\\[+\\s*([\\w.-]+\\.)?)?["']?${key.replace(/[^\w-]/g, '.')}["']?\\s*[=\\].]`).test(line),
+    )
+  return at + 1
+}
+
+function readFile(path: string, values: Values, services: Record<string, string>): void {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new ConfigError(`cannot read config file: ${(error as Error).message}`)
+  }
+  const walk = (table: Record<string, unknown>, prefix: string) => {
+    for (const [key, value] of Object.entries(table)) {
+      const where = `${path}:${lineOf(text, key)}`
+      const full = prefix === '' ? key : `${prefix}.${key}`
+      const option = known.get(full)
+      if (option) values.set(full, checked(option, value, where))
+      else if (prefix in openSections && typeof value === 'string') services[key] = value
+      else if (
+        typeof value === 'object' &&
+        value !== null &&
+        !Array.isArray(value) &&
+        (full in openSections || options.some((o) => o.path.startsWith(`${full}.`)))
+      )
+        walk(value as Record<string, unknown>, full)
+      else throw new ConfigError(`${where}: unknown key "${full}"`)
+    }
+  }
+  try {
+    walk(parse(text), '')
+  } catch (error) {
+    if (error instanceof ConfigError) throw error
+    throw new ConfigError(`${path}: ${(error as Error).message}`)
+  }
+}
+
+/** Flags of the command line, as option paths with their text. */
+export interface Settings {
+  readonly file?: string | undefined
+  readonly overrides?: Readonly<Record<string, string | undefined>>
+}
+
+/** Puts defaults, file and overrides together. Throws {@link ConfigError}. */
+export function loadConfig(settings: Settings = {}): Config {
+  const values: Values = new Map(options.map((option) => [option.path, option.value]))
+  const services: Record<string, string> = {}
+  if (settings.file !== undefined) readFile(settings.file, values, services)
+  for (const [path, value] of Object.entries(settings.overrides ?? {})) {
+    const option = known.get(path)
+    if (value === undefined) continue
+    if (!option) throw new ConfigError(`unknown option ${path}`)
+    values.set(
+      path,
+      checked(
+        option,
+        option.kind === 'string' ? value : option.kind === 'boolean' ? value === 'true' : Number(value),
+        'command line',
+      ),
+    )
+  }
+  const text = (path: string) => String(values.get(path))
+  const number = (path: string) => Number(values.get(path))
+  return {
+    root: resolve(text('root')),
+    state: resolve(text('state')),
+    address: resolve(text('address').replace(/^unix:(\/\/)?/, '')),
+    nodeName: text('node_name') === '' ? hostname() : text('node_name'),
+    redisUrl: text('redis.url'),
+    natsUrl: text('nats.url'),
+    logLevel: text('log.level'),
+    metricsAddress: text('metrics.address'),
+    sharingPolicy: text('content.sharing_policy') as Config['sharingPolicy'],
+    diff: { workers: number('diff.workers'), syncFs: values.get('diff.sync_fs') === true },
+    events: { retentionHours: number('events.retention_hours'), retentionCount: number('events.retention_count') },
+    gc: {
+      startupDelay: number('gc.startup_delay_ms'),
+      pauseThreshold: number('gc.pause_threshold'),
+      deletionThreshold: number('gc.deletion_threshold'),
+      mutationThreshold: number('gc.mutation_threshold'),
+      scheduleDelay: number('gc.schedule_delay_ms'),
+    },
+    services,
+  }
+}
+
+/** The TOML file with every option at its default, described. */
+export function defaultFile(): string {
+  const lines: string[] = []
+  let section = ''
+  for (const option of options) {
+    const at = option.path.lastIndexOf('.')
+    const table = at < 0 ? '' : option.path.slice(0, at)
+    if (table !== section) lines.push('', `[${table}]`)
+    section = table
+    const choice: Option = option
+    lines.push(
+      `# ${option.text}${choice.oneOf ? ` One of: ${choice.oneOf.join(', ')}.` : ''}`,
+      `${option.path.slice(at + 1)} = ${JSON.stringify(option.value)}`,
+    )
+  }
+  for (const [name, text] of Object.entries(openSections)) lines.push('', `# ${text}`, `[${name}]`)
+  return `${lines.join('\n')}\n`
+}

@@ -1,0 +1,116 @@
+/** What an option holds, as written in the TOML file. */
+export type OptionKind = 'string' | 'integer' | 'number' | 'boolean'
+
+export interface Option {
+  /** Dotted path in the file: `redis.url`. */
+  readonly path: string
+  readonly kind: OptionKind
+  readonly value: string | number | boolean
+  /** Words that are allowed, for options that choose. */
+  readonly oneOf?: readonly string[]
+  readonly text: string
+}
+
+/** Every option of every process, in the order in which they are printed. */
+export const options = [
+  {
+    path: 'root',
+    kind: 'string',
+    value: '/var/lib/flotilla',
+    text: 'Directory for what must survive a reboot: blobs, snapshots, the embedded stores.',
+  },
+  {
+    path: 'state',
+    kind: 'string',
+    value: '/run/flotilla',
+    text: 'Directory for what lives as long as the machine is up: bundles, sockets.',
+  },
+  { path: 'address', kind: 'string', value: '/run/flotilla/containerd.sock', text: 'Path of the node socket.' },
+  {
+    path: 'node_name',
+    kind: 'string',
+    value: '',
+    text: 'Unique name of this machine in the cluster; its host name when empty.',
+  },
+  {
+    path: 'redis.url',
+    kind: 'string',
+    value: '',
+    text: 'Metadata store: redis://, rediss:// or unix:///path. Empty: start a redis-server of our own.',
+  },
+  {
+    path: 'nats.url',
+    kind: 'string',
+    value: '',
+    text: 'Message bus: nats://[user:password@]host:port. Empty: start a nats-server of our own.',
+  },
+  {
+    path: 'log.level',
+    kind: 'string',
+    value: 'info',
+    oneOf: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'panic'],
+    text: 'Least important level that is logged; debug adds a line for each request.',
+  },
+  {
+    path: 'metrics.address',
+    kind: 'string',
+    value: '',
+    text: 'host:port of the Prometheus endpoint /metrics. Empty: none.',
+  },
+  {
+    path: 'content.sharing_policy',
+    kind: 'string',
+    value: 'shared',
+    oneOf: ['shared', 'isolated'],
+    text: 'Whether a namespace may adopt a blob that another one has without sending its bytes.',
+  },
+  { path: 'diff.workers', kind: 'integer', value: 2, text: 'Threads that apply and compare layers.' },
+  {
+    path: 'diff.sync_fs',
+    kind: 'boolean',
+    value: false,
+    text: 'Whether every applied layer is synced to disk before the answer.',
+  },
+  { path: 'events.retention_hours', kind: 'number', value: 24, text: 'How long events can be replayed, hours.' },
+  {
+    path: 'events.retention_count',
+    kind: 'integer',
+    value: 1_000_000,
+    text: 'How many events are kept for replay at most.',
+  },
+  {
+    path: 'gc.startup_delay_ms',
+    kind: 'integer',
+    value: 100,
+    text: 'Milliseconds from the start to the first garbage collection.',
+  },
+  {
+    path: 'gc.pause_threshold',
+    kind: 'number',
+    value: 0.02,
+    text: 'Largest share of time that garbage collection should take, 0 to 0.5.',
+  },
+  {
+    path: 'gc.deletion_threshold',
+    kind: 'integer',
+    value: 0,
+    text: 'Deletions that start a collection at once; 0: any deletion is enough at the next check.',
+  },
+  {
+    path: 'gc.mutation_threshold',
+    kind: 'integer',
+    value: 100,
+    text: 'Writes after which the next check starts a collection.',
+  },
+  {
+    path: 'gc.schedule_delay_ms',
+    kind: 'integer',
+    value: 0,
+    text: 'Milliseconds between a trigger and the collection.',
+  },
+] as const satisfies readonly Option[]
+
+/** Sections whose keys are names chosen by the operator; values are strings. */
+export const openSections = {
+  services: 'Address (unix:///path or host:port) of each service that runs as a process of its own: content, images, …',
+} as const

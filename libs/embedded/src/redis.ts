@@ -1,0 +1,76 @@
+import { mkdirSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { supervise } from './supervise.ts'
+
+export interface EmbeddedServer extends AsyncDisposable {
+  /** What clients connect to. */
+  readonly url: string
+}
+
+export interface EmbeddedOptions {
+  /** Where data is kept. */
+  readonly data: string
+  /** Where socket, process id and log go. */
+  readonly run: string
+  readonly onRestart?: (server: string, reason: string) => void
+}
+
+/** Whether a unix socket answers PING. */
+function pings(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+    const end = (answer: boolean) => {
+      socket.destroy()
+      resolve(answer)
+    }
+    socket.setTimeout(1_000, () => end(false))
+    socket.once('error', () => end(false))
+    socket.once('connect', () => socket.write('PING\r\n'))
+    // While it loads its file it answers -LOADING.
+    socket.once('data', (bytes) => end(bytes.toString().startsWith('+PONG')))
+  })
+}
+
+/**
+ * Starts a redis-server on a unix socket that only root can open. Every write is on disk before it is acknowledged
+ * (`appendfsync always`); there are no snapshots beside the append-only file.
+ */
+export async function startEmbeddedRedis(options: EmbeddedOptions): Promise<EmbeddedServer> {
+  mkdirSync(options.data, { recursive: true, mode: 0o700 })
+  mkdirSync(options.run, { recursive: true, mode: 0o700 })
+  const socket = join(options.run, 'redis.sock')
+  const owner = await supervise({
+    command: 'redis-server',
+    // The socket is named relative to the working directory: a full path may be longer than the 107 bytes a socket
+    // address holds.
+    args: [
+      '--port',
+      '0',
+      '--unixsocket',
+      'redis.sock',
+      '--unixsocketperm',
+      '700',
+      '--dir',
+      options.data,
+      '--appendonly',
+      'yes',
+      '--appendfsync',
+      'always',
+      '--save',
+      '',
+      '--aof-use-rdb-preamble',
+      'yes',
+      '--daemonize',
+      'no',
+      '--stop-writes-on-bgsave-error',
+      'no',
+    ],
+    cwd: options.run,
+    log: join(options.run, 'redis.log'),
+    pidFile: join(options.run, 'redis.pid'),
+    ready: () => pings(socket),
+    onRestart: (reason) => options.onRestart?.('redis-server', reason),
+  })
+  return { url: `unix://${socket}`, [Symbol.asyncDispose]: () => owner[Symbol.asyncDispose]() }
+}
