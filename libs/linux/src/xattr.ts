@@ -1,0 +1,54 @@
+import { errnoOf } from './errno.ts'
+import { bind, check, cPath, type Path } from './libc.ts'
+
+const set = bind('int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)')
+const get = bind('long lgetxattr(const char *path, const char *name, void *value, size_t size)')
+const list = bind('long llistxattr(const char *path, void *list, size_t size)')
+const remove = bind('int lremovexattr(const char *path, const char *name)')
+
+/** Bytes a value or a list may have: XATTR_SIZE_MAX and XATTR_LIST_MAX of linux/limits.h. */
+const limit = 65536
+
+const scratch = Buffer.alloc(limit)
+
+/** Sets an extended attribute of a file, not following a final symlink. */
+export function lsetxattr(path: Path, name: Path, value: Uint8Array): void {
+  // koffi passes an empty array as a null pointer, which the kernel takes together with size 0.
+  check(set(cPath(path), cPath(name), value, value.length, 0), 'lsetxattr', path)
+}
+
+/** The value of an extended attribute; undefined when the file does not have it or its file system has none. */
+export function lgetxattr(path: Path, name: Path): Buffer | undefined {
+  try {
+    const size = check(get(cPath(path), cPath(name), scratch, limit), 'lgetxattr', path)
+    return Buffer.from(scratch.subarray(0, size))
+  } catch (error) {
+    const code = errnoOf(error)
+    if (code === 'ENODATA' || code === 'ENOTSUP' || code === 'EOPNOTSUPP') return undefined
+    throw error
+  }
+}
+
+/** The names of a file's extended attributes; none where the file system has none. */
+export function llistxattr(path: Path): Buffer[] {
+  let size: number
+  try {
+    size = check(list(cPath(path), scratch, limit), 'llistxattr', path)
+  } catch (error) {
+    const code = errnoOf(error)
+    if (code === 'ENOTSUP' || code === 'EOPNOTSUPP') return []
+    throw error
+  }
+  const names: Buffer[] = []
+  for (let start = 0; start < size; ) {
+    const end = scratch.indexOf(0, start)
+    names.push(Buffer.from(scratch.subarray(start, end)))
+    start = end + 1
+  }
+  return names
+}
+
+/** Removes an extended attribute; ENODATA when it is not there. */
+export function lremovexattr(path: Path, name: Path): void {
+  check(remove(cPath(path), cPath(name)), 'lremovexattr', path)
+}
