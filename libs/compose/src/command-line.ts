@@ -1,0 +1,61 @@
+import { parseArgs } from 'node:util'
+import { type Config, loadConfig } from '@flotilla/config'
+
+/** Flags that every app takes, each with the option it sets; some have containerd's short forms. */
+const flags = {
+  root: { path: 'root', text: 'directory for what must survive a reboot' },
+  state: { path: 'state', text: 'directory for what lives until the next reboot' },
+  address: { path: 'address', short: 'a', text: 'path of the node socket' },
+  'node-name': { path: 'node_name', text: 'unique name of this machine' },
+  redis: { path: 'redis.url', text: 'metadata store: redis://…, rediss://… or unix:///path' },
+  nats: { path: 'nats.url', text: 'message bus: nats://host:port' },
+  'log-level': { path: 'log.level', short: 'l', text: 'trace, debug, info, warn, error, fatal or panic' },
+  'metrics-address': { path: 'metrics.address', text: 'host:port of the Prometheus endpoint' },
+} as const
+
+export interface CommandLine {
+  readonly config: Config
+  /** Where a service of its own process listens, when given. */
+  readonly listen: string | undefined
+}
+
+/** The text of --help. */
+export function helpText(program: string, about: string): string {
+  const lines = Object.entries(flags).map(([name, flag]) => {
+    const short = 'short' in flag ? `-${flag.short}, ` : '    '
+    return `  ${short}--${name.padEnd(18)} ${flag.text}`
+  })
+  return [
+    `${program}: ${about}`,
+    '',
+    'Options:',
+    `  -c, --${'config'.padEnd(18)} TOML file with all options; flags win over it`,
+    ...lines,
+    `      --${'listen'.padEnd(18)} where a single service listens: unix:///path or host:port`,
+    `  -h, --${'help'.padEnd(18)} this text`,
+    '',
+  ].join('\n')
+}
+
+/** Reads flags and configuration. Throws an Error that says what is wrong; answers undefined when help was asked for. */
+export function readCommandLine(argv: readonly string[]): CommandLine | undefined {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      ...Object.fromEntries(
+        Object.entries(flags).map(([name, flag]) => [
+          name,
+          { type: 'string' as const, ...('short' in flag ? { short: flag.short } : {}) },
+        ]),
+      ),
+      config: { type: 'string', short: 'c' },
+      listen: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  })
+  const given = values as Record<string, string | boolean | undefined>
+  if (given.help) return undefined
+  const text = (name: string) => (typeof given[name] === 'string' ? given[name] : undefined)
+  const overrides = Object.fromEntries(Object.entries(flags).map(([name, flag]) => [flag.path, text(name)]))
+  return { config: loadConfig({ file: text('config'), overrides }), listen: text('listen') }
+}

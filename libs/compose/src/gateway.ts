@@ -1,0 +1,35 @@
+import { callRaw, connect, type RpcServer, unavailable } from '@flotilla/rpc'
+import { parts } from './parts/index.ts'
+
+/**
+ * Routes every service that this process does not serve itself to the process that does, by service name, message bytes
+ * untouched. Answers what closes the channels.
+ */
+export function routeToServices(
+  server: RpcServer,
+  addresses: Readonly<Record<string, string>>,
+  here: ReadonlySet<string>,
+): AsyncDisposable {
+  const channels = new Map<string, ReturnType<typeof connect>>()
+  const channelOf = (name: string) => {
+    const known = channels.get(name)
+    if (known) return known
+    const address = addresses[name]
+    if (address === undefined) throw unavailable(`service "${name}" has no address in the configuration`)
+    const channel = connect(address)
+    channels.set(name, channel)
+    return channel
+  }
+  for (const part of parts) {
+    for (const definition of part.serves) {
+      // Commands of nodes and the inner services are not for clients.
+      if (here.has(definition.fullName) || !definition.fullName.startsWith('containerd.')) continue
+      server.addRaw(definition, (method, requests, call) => callRaw(channelOf(part.name), method.path, requests, call))
+    }
+  }
+  return {
+    async [Symbol.asyncDispose]() {
+      for (const channel of channels.values()) channel.close()
+    },
+  }
+}

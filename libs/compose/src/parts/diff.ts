@@ -1,0 +1,23 @@
+import { join } from 'node:path'
+import { ContentDefinition } from '@flotilla/api/containerd/services/content/v1/content'
+import { DiffDefinition } from '@flotilla/api/containerd/services/diff/v1/diff'
+import { LocalBlobsDefinition } from '@flotilla/api/flotilla/content/v1/content'
+import { createDiffService } from '@flotilla/diff'
+import { createLayerPool } from '@flotilla/layers'
+import type { Part } from '../part.ts'
+
+export const diff: Part = {
+  name: 'diff',
+  serves: [DiffDefinition],
+  async build({ client, config, own, serve }) {
+    const pool = own(createLayerPool({ workers: config.diff.workers }))
+    const service = createDiffService({
+      content: client(ContentDefinition),
+      blobs: client(LocalBlobsDefinition),
+      pool,
+      tmpDir: join(config.state, 'diff'),
+      syncFs: config.diff.syncFs,
+    })
+    serve(DiffDefinition, service)
+  },
+}

@@ -1,0 +1,29 @@
+import type { Part } from '../part.ts'
+import { containers } from './containers.ts'
+import { content } from './content.ts'
+import { diff } from './diff.ts'
+import { events } from './events.ts'
+import { images } from './images.ts'
+import { introspection } from './introspection.ts'
+import { leases } from './leases.ts'
+import { namespaces } from './namespaces.ts'
+import { nodeAgent } from './node-agent.ts'
+import { snapshots } from './snapshots.ts'
+import { tasks } from './tasks.ts'
+
+/** Every part, in the order in which a process that has them all builds them. */
+export const parts: readonly Part[] = [
+  events,
+  namespaces,
+  leases,
+  images,
+  containers,
+  content,
+  snapshots,
+  diff,
+  nodeAgent,
+  tasks,
+  introspection,
+]
+
+export { containers, content, diff, events, images, introspection, leases, namespaces, nodeAgent, snapshots, tasks }

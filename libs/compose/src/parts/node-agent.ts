@@ -1,0 +1,29 @@
+import { EventsDefinition } from '@flotilla/api/containerd/services/events/v1/events'
+import { DriversDefinition, NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
+import { createDrivers } from '@flotilla/drivers'
+import { registerNode } from '@flotilla/metadata'
+import { createNodeTasks } from '@flotilla/shim'
+import type { Part } from '../part.ts'
+
+/** What only a machine's own process can do: its snapshot directories, its shims. */
+export const nodeAgent: Part = {
+  name: 'node-agent',
+  serves: [DriversDefinition, NodeTasksDefinition],
+  async build({ client, config, logger, metadata, own, program, serveOnNode, socket, whenListening }) {
+    serveOnNode(DriversDefinition, await createDrivers({ root: config.root, logger }))
+    const tasks = own(
+      await createNodeTasks({
+        root: config.root,
+        state: config.state,
+        grpcAddress: socket,
+        ttrpcAddress: `${socket}.ttrpc`,
+        publishBinary: program,
+        events: client(EventsDefinition),
+        nodeName: config.nodeName,
+        logger,
+      }),
+    )
+    serveOnNode(NodeTasksDefinition, tasks)
+    whenListening(() => registerNode(metadata, config.nodeName))
+  },
+}

@@ -1,0 +1,139 @@
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { HealthDefinition } from '@flotilla/api/grpc/health/v1/health'
+import { createBus } from '@flotilla/bus'
+import type { Config } from '@flotilla/config'
+import { startEmbeddedNats, startEmbeddedRedis } from '@flotilla/embedded'
+import { addReflection, createHealthService } from '@flotilla/health'
+import { createLogger, type Logger, requestLog } from '@flotilla/log'
+import { createMetadata } from '@flotilla/metadata'
+import { createMetrics } from '@flotilla/metrics'
+import { type Call, type CallRecord, createRpcServer, withCall } from '@flotilla/rpc'
+import { helpText, readCommandLine } from './command-line.ts'
+import { routeToServices } from './gateway.ts'
+import { createHost } from './host.ts'
+import { lockDirectory } from './instance-lock.ts'
+import type { Part } from './part.ts'
+
+export interface AppOptions {
+  /** Name in logs, messages and in the addresses of the configuration. */
+  readonly name: string
+  /** One line for --help. */
+  readonly about: string
+  readonly parts: readonly Part[]
+  /** Whether it starts a redis-server and nats-server of its own when no address is given. */
+  readonly embedsStores?: boolean
+  /** Whether it listens on the node socket and passes on to other processes what it does not serve itself. */
+  readonly isGateway?: boolean
+}
+
+/** Milliseconds that running calls get when the process is told to stop. */
+const grace = 2_000
+
+const descriptors = () => readFileSync(fileURLToPath(import.meta.resolve('@flotilla/api/descriptors.binpb')))
+const program = fileURLToPath(new URL('../../../tools/standalone', import.meta.url))
+
+/**
+ * Runs an app until SIGTERM or SIGINT: reads the command line, connects, builds the parts, listens, and closes all of it
+ * in reverse. A failure to start is one clear line on stderr and exit status 1.
+ */
+export async function runApp(options: AppOptions, argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+  try {
+    const given = readCommandLine(argv)
+    if (given === undefined) {
+      process.stdout.write(helpText(options.name, options.about))
+      return
+    }
+    await start(options, given.config, given.listen)
+  } catch (error) {
+    process.stderr.write(`flotilla ${options.name}: ${error instanceof Error ? error.message : String(error)}\n`)
+    process.exit(1)
+  }
+}
+
+async function start(options: AppOptions, config: Config, listen: string | undefined): Promise<void> {
+  // Whoever is told to stop while it starts stops when it has started.
+  const stopped = stopSignal()
+  await using resources = new AsyncDisposableStack()
+  const logger = createLogger({ level: config.logLevel, name: options.name })
+  mkdirSync(config.root, { recursive: true, mode: 0o711 })
+  mkdirSync(config.state, { recursive: true, mode: 0o711 })
+  if (options.embedsStores) resources.use(await lockDirectory(config.root))
+
+  const stores = await openStores(options, config, logger, resources)
+  const metadata = resources.use(await createMetadata({ url: stores.redis, origin: config.nodeName }))
+  const bus = resources.use(await createBus({ url: stores.nats, name: `flotilla ${options.name} ${config.nodeName}` }))
+  const metrics = createMetrics()
+  if (config.metricsAddress !== '') resources.use(await metrics.listen(config.metricsAddress))
+
+  const logRequest = requestLog(logger)
+  const server = createRpcServer({
+    observe: (record: CallRecord) => {
+      metrics.observe(record)
+      logRequest(record)
+    },
+    admit: options.isGateway ? (call) => throughNode(call, config.nodeName) : (call) => call,
+  })
+  const host = resources.use(
+    createHost({ config, logger, metrics, metadata, bus, server, socket: config.address, program }),
+  )
+  for (const part of options.parts) await part.build(host)
+
+  const health = createHealthService()
+  server.add(HealthDefinition, health)
+  const here = new Set(options.parts.flatMap((part) => part.serves.map((definition) => definition.fullName)))
+  if (options.isGateway) resources.use(routeToServices(server, config.services, here))
+  addReflection(server, descriptors())
+  const address = options.isGateway ? `unix://${config.address}` : (listen ?? config.services[options.name])
+  if (address === undefined)
+    throw new Error(`no address to listen on: give --listen, or services.${options.name} in the configuration`)
+  const bound = await server.listen(address)
+  resources.defer(() => server.close(grace))
+  await host.listening()
+  logger.info({ address: bound, node: config.nodeName, pid: process.pid }, 'ready')
+  logger.info({ signal: await stopped }, 'stopping')
+}
+
+/** Where the metadata store and the message bus are, started here when they are ours to run. */
+async function openStores(
+  options: AppOptions,
+  config: Config,
+  logger: Logger,
+  resources: AsyncDisposableStack,
+): Promise<{ redis: string; nats: string }> {
+  const missing = (what: string) =>
+    new Error(
+      `no address of the ${what}: give --${what === 'metadata store' ? 'redis' : 'nats'} or set it in the configuration`,
+    )
+  if (!options.embedsStores) {
+    if (config.redisUrl === '') throw missing('metadata store')
+    if (config.natsUrl === '') throw missing('message bus')
+    return { redis: config.redisUrl, nats: config.natsUrl }
+  }
+  const onRestart = (name: string, reason: string) =>
+    logger.warn({ server: name, reason }, 'embedded server ended; starting it again')
+  const [redis, nats] = await Promise.all([
+    config.redisUrl !== ''
+      ? undefined
+      : startEmbeddedRedis({ data: join(config.root, 'redis'), run: join(config.state, 'redis'), onRestart }),
+    config.natsUrl !== ''
+      ? undefined
+      : startEmbeddedNats({ data: join(config.root, 'nats'), run: join(config.state, 'nats'), onRestart }),
+  ])
+  if (redis) resources.use(redis)
+  if (nats) resources.use(nats)
+  return { redis: redis?.url ?? config.redisUrl, nats: nats?.url ?? config.natsUrl }
+}
+
+/** A call that came through a node's socket is about that node, unless it names another. */
+function throughNode(call: Call, node: string): Call {
+  if (call.metadata.has('flotilla-node')) return call
+  return withCall(call, { metadata: new Map([...call.metadata, ['flotilla-node', node]]) })
+}
+
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
+  })
+}
