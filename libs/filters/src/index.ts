@@ -1,0 +1,12 @@
+export { eventFields } from './event.ts'
+export { type Adaptor, type FieldValue, type Matcher, parseFilters } from './filter.ts'
+export {
+  containerFields,
+  contentFields,
+  imageFields,
+  ingestFields,
+  leaseFields,
+  pluginFields,
+  sandboxFields,
+  snapshotFields,
+} from './objects.ts'
