@@ -1,0 +1,1 @@
+export { createNamespacesService, type NamespacesDeps } from './service.ts'
