@@ -4,11 +4,12 @@ import { invalidArgument } from '@flotilla/rpc'
 export const maxLabelBytes = 4096
 
 /**
- * Checks the length of each label. INVALID_ARGUMENT begins with `prefix`, e.g. `containers.Labels: `. Empty values are
+ * Checks the length of each label, and that its key is not empty. INVALID_ARGUMENT begins with `prefix`, e.g. `containers.Labels: `. Empty values are
  * dropped by {@link withoutEmpty}, not refused.
  */
 export function validateLabels(labels: Readonly<Record<string, string>>, prefix: string): void {
   for (const [key, value] of Object.entries(labels)) {
+    if (key === '') throw invalidArgument(`${prefix}label key must not be empty`)
     const bytes = Buffer.byteLength(key) + Buffer.byteLength(value)
     if (bytes > maxLabelBytes) {
       throw invalidArgument(

@@ -1,0 +1,1 @@
+export { createImagesService, type ImagesDeps } from './service.ts'
