@@ -1,0 +1,2 @@
+export { nodeLabel } from './placement.ts'
+export { type ContainersDeps, createContainersService } from './service.ts'

@@ -1,0 +1,63 @@
+import { type Metadata, snapshotTable, tables } from '@flotilla/metadata'
+import { type Call, invalidArgument } from '@flotilla/rpc'
+
+/** The label that says on which node a container's task runs. Written when the container is made, never changed. */
+export const nodeLabel = 'flotilla.io/node'
+
+/** Metadata by which a gateway, or a caller at the cluster's endpoint, names a node. */
+const nodeHeader = 'flotilla-node'
+
+interface Wanted {
+  readonly labels: Readonly<Record<string, string>>
+  readonly snapshotter: string
+  readonly snapshotKey: string
+}
+
+/**
+ * The node for a new container: the one that the call came through or asked for, else the one in its labels, else the
+ * one that has its snapshot, else the default. Undefined when nothing says.
+ */
+export async function nodeFor(
+  metadata: Metadata,
+  namespace: string,
+  container: Wanted,
+  call: Call,
+  fallback: string | undefined,
+): Promise<string | undefined> {
+  return (
+    call.metadata.get(nodeHeader) ||
+    container.labels[nodeLabel] ||
+    (await nodeOfSnapshot(metadata, namespace, container)) ||
+    fallback
+  )
+}
+
+async function nodeOfSnapshot(metadata: Metadata, namespace: string, container: Wanted): Promise<string | undefined> {
+  const { snapshotter, snapshotKey } = container
+  if (snapshotKey === '') return undefined
+  const stores = await metadata.members(namespace, tables.snapshotStores)
+  const nodes = stores
+    .filter((store) => store.endsWith(`/${snapshotter}`))
+    .map((store) => store.slice(0, -snapshotter.length - 1))
+  const records = await Promise.all(
+    nodes.map((node) => metadata.get(namespace, snapshotTable(node, snapshotter), snapshotKey)),
+  )
+  return nodes.find((_, index) => records[index] !== undefined)
+}
+
+/**
+ * The labels of an update with the node that the container has: leaving it out keeps it, naming another is
+ * INVALID_ARGUMENT.
+ */
+export function keepNode(
+  id: string,
+  stored: Readonly<Record<string, string>>,
+  labels: Record<string, string>,
+): Record<string, string> {
+  const node = stored[nodeLabel]
+  if (node === undefined) return labels
+  const wanted = labels[nodeLabel]
+  if (wanted !== undefined && wanted !== node)
+    throw invalidArgument(`cannot update "labels.${nodeLabel}" field on "${id}": it is on node "${node}"`)
+  return { ...labels, [nodeLabel]: node }
+}
