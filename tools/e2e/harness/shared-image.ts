@@ -1,0 +1,30 @@
+import { buildImage, pushImage, startRegistry, type TestImage, type TestRegistry } from '@flotilla/testing'
+
+export interface SharedImage {
+  readonly registry: TestRegistry
+  /** `HOST:PORT/library/box:1` */
+  readonly reference: string
+  readonly image: TestImage
+}
+
+let shared: Promise<SharedImage> | undefined
+
+/** A plain-HTTP registry with a busybox image, one for each test file, started when first asked for. */
+export function sharedImage(): Promise<SharedImage> {
+  shared ??= start()
+  return shared
+}
+
+async function start(): Promise<SharedImage> {
+  const registry = await startRegistry()
+  const layers = [[{ name: 'etc/motd', content: 'hello from a layer\n' }]]
+  const image = await buildImage({ layers, index: true, config: { Cmd: ['sh'], Labels: { colour: 'blue' } } })
+  return { registry, image, reference: await pushImage(registry, 'library/box:1', image) }
+}
+
+/** Ends the registry, if it was started. */
+export async function endSharedImage(): Promise<void> {
+  const started = await shared
+  shared = undefined
+  await started?.registry[Symbol.asyncDispose]()
+}
