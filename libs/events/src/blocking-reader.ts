@@ -1,0 +1,42 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Metadata, mapRedisError } from '@flotilla/metadata'
+import { readStreams, type StreamEntry } from './stream-reply.ts'
+
+/** Milliseconds that Redis waits for something new before it answers with nothing. */
+const block = 5_000
+
+/** A connection that waits for entries of streams. It reconnects by itself; a read while it is away is refused. */
+export interface BlockingReader extends Disposable {
+  /** Resolves when the connection is up; UNAVAILABLE when it is not after a while. */
+  ready(): Promise<void>
+  /** Entries after the given ids, up to `count` of each stream; empty when nothing came for a while. */
+  read(positions: ReadonlyMap<string, string>, count: number): Promise<Array<readonly [string, StreamEntry[]]>>
+}
+
+export function createBlockingReader(metadata: Metadata): BlockingReader {
+  const redis = metadata.blocking()
+  return {
+    async ready() {
+      for (const end = performance.now() + block; redis.status !== 'ready'; await sleep(5)) {
+        if (redis.status === 'end' || performance.now() > end) throw mapRedisError(new Error('no connection'))
+      }
+    },
+    async read(positions, count) {
+      // A peer that vanished without a word would keep us waiting for ever.
+      const guard = setTimeout(() => redis.disconnect(true), 2 * block)
+      const ids = [...positions.values()]
+      let reply: unknown
+      try {
+        reply = await redis.callBuffer('XREAD', 'COUNT', count, 'BLOCK', block, 'STREAMS', ...positions.keys(), ...ids)
+      } catch (error) {
+        throw mapRedisError(error)
+      } finally {
+        clearTimeout(guard)
+      }
+      return readStreams(reply)
+    },
+    [Symbol.dispose]() {
+      redis.disconnect()
+    },
+  }
+}

@@ -1,0 +1,6 @@
+export { eventIdHeader } from './publish.ts'
+export { defaultRetention, type Retention } from './retention.ts'
+export { createEventsService, type EventsDeps, type EventsService, eventNodeHeader } from './service.ts'
+export { fromSequenceHeader, fromTimeHeader } from './start.ts'
+export { eventHeaders, eventSubject, eventsStream } from './subject.ts'
+export { validateTopic } from './topic.ts'

@@ -1,0 +1,156 @@
+import {
+  headers,
+  type JetStreamClient,
+  type JetStreamManager,
+  type NatsConnection,
+  NatsError,
+  nanos,
+  RetentionPolicy,
+  StorageType,
+} from 'nats'
+import type { LogEntry } from './log-entry.ts'
+import { defaultRetention, type Retention } from './retention.ts'
+import { allEvents, eventHeaders, eventSubject, eventsStream } from './subject.ts'
+
+/** The end of the stream: its own number of the last message, and what that message was. */
+export interface StreamEnd {
+  /** JetStream's number of the last message ever stored. */
+  readonly streamSequence: number
+  /** The last event in it; undefined when there is none. */
+  readonly last: { readonly sequence: number; readonly logId: string; readonly bytes: Uint8Array } | undefined
+}
+
+/** Another feeder wrote to the stream since its end was looked at. */
+export class FeedConflict extends Error {
+  constructor() {
+    super('another process feeds the stream')
+    this.name = 'FeedConflict'
+  }
+}
+
+/** The stream of events in JetStream. */
+export interface EventStream {
+  /** Makes the stream if it is not there and says where it ends. */
+  end(): Promise<StreamEnd>
+  /** Removes it with all messages. */
+  remove(): Promise<void>
+  /**
+   * Appends events that follow each other, after a message of this number; `previous` is the event before the first of
+   * them when this session wrote that one. Answers whether all of them were there already.
+   *
+   * @throws FeedConflict when the stream has another end
+   */
+  append(events: readonly LogEntry[], after: number, logId: string, previous?: number): Promise<{ repeated: boolean }>
+}
+
+/** JetStream keeps events this much longer than the log, so that its last message tells what was published. */
+const surplusAge = 3_600_000
+/** Bytes that a message's headers may take. */
+const headroom = 2_048
+
+const wrongLastMessageId = 10_070
+const wrongLastSequence = 10_071
+const streamNotFound = 10_059
+const noMessageFound = 10_037
+
+const apiCode = (error: unknown) => (error instanceof NatsError ? error.api_error?.err_code : undefined)
+
+export function createEventStream(nats: NatsConnection, retention: Retention = defaultRetention): EventStream {
+  let client: JetStreamClient | undefined
+  let manager: JetStreamManager | undefined
+  const jetstream = () => {
+    client ??= nats.jetstream()
+    return client
+  }
+  const managing = async () => {
+    manager ??= await nats.jetstreamManager({ checkAPI: false })
+    return manager
+  }
+
+  async function info() {
+    const { streams } = await managing()
+    try {
+      return await streams.info(eventsStream)
+    } catch (error) {
+      if (apiCode(error) !== streamNotFound) throw error
+      // Two processes that find it missing make it with the same settings, which is no error.
+      return await streams.add({
+        name: eventsStream,
+        description: 'Events of all namespaces in the order of the log; Flotilla-Sequence is the number there',
+        subjects: [allEvents],
+        storage: StorageType.File,
+        retention: RetentionPolicy.Limits,
+        max_age: nanos(retention.age + surplusAge),
+        max_msgs: retention.count,
+      })
+    }
+  }
+
+  return {
+    async end() {
+      const { state } = await info()
+      const { streams } = await managing()
+      // Messages that are not ours may be in between: the subjects are open to whoever may publish.
+      for (let at = state.last_seq; state.messages > 0 && at >= state.first_seq; at--) {
+        try {
+          const message = await streams.getMessage(eventsStream, { seq: at })
+          const sequence = Number(message.header.get(eventHeaders.sequence))
+          if (sequence > 0) {
+            const logId = message.header.get(eventHeaders.log)
+            return { streamSequence: state.last_seq, last: { sequence, logId, bytes: message.data } }
+          }
+        } catch (error) {
+          if (apiCode(error) !== noMessageFound) throw error
+        }
+      }
+      return { streamSequence: state.last_seq, last: undefined }
+    },
+    async remove() {
+      const { streams } = await managing()
+      await streams.delete(eventsStream).catch((error: unknown) => {
+        if (apiCode(error) !== streamNotFound) throw error
+      })
+    },
+    async append(events, after, logId, previous) {
+      const limit = (nats.info?.max_payload ?? 1024 * 1024) - headroom
+      const acks = await Promise.allSettled(
+        events.map((event, index) => {
+          const header = headers()
+          header.set(eventHeaders.sequence, String(event.sequence))
+          header.set(eventHeaders.namespace, event.envelope.namespace)
+          header.set(eventHeaders.topic, event.envelope.topic)
+          header.set(eventHeaders.node, event.node)
+          header.set(eventHeaders.log, logId)
+          if (event.bytes.length > limit) header.set(eventHeaders.oversize, String(event.bytes.length))
+          // After a restart the server may have forgotten the last message's id, but never its number. Both together
+          // also refuse a message that was late on its way while the stream was wiped and filled again.
+          const before = index === 0 ? previous : events[index - 1]?.sequence
+          return jetstream().publish(
+            eventSubject(event.envelope.namespace, event.envelope.topic),
+            event.bytes.length > limit ? new Uint8Array() : event.bytes,
+            {
+              headers: header,
+              msgID: String(event.sequence),
+              expect: {
+                streamName: eventsStream,
+                lastSequence: after + index,
+                ...(before === undefined ? {} : { lastMsgID: String(before) }),
+              },
+            },
+          )
+        }),
+      )
+      let repeated = true
+      for (const [index, ack] of acks.entries()) {
+        if (ack.status === 'rejected') {
+          const code = apiCode(ack.reason)
+          if (code === wrongLastSequence || code === wrongLastMessageId) throw new FeedConflict()
+          throw ack.reason
+        }
+        if (ack.value.seq !== after + index + 1) throw new FeedConflict()
+        if (!ack.value.duplicate) repeated = false
+      }
+      return { repeated }
+    },
+  }
+}
