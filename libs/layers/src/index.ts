@@ -1,0 +1,7 @@
+export type { ApplyRequest, ApplyResult } from './apply/apply-layer.ts'
+export type { LayerTarget } from './apply/layer-writer.ts'
+export type { UpperForm } from './compare/changes.ts'
+export type { CompareRequest } from './compare/compare-trees.ts'
+export type { CompareResult } from './compare/layer-output.ts'
+export { type Compression, detectCompression, type LayerSource } from './compression.ts'
+export { createLayerPool, LayerError, type LayerPool, type LayerPoolOptions, type WithSignal } from './pool.ts'
