@@ -2,6 +2,7 @@ import { type ChannelOptions, Client, credentials, type CallOptions as GrpcCallO
 import type { Call } from './call.ts'
 import { toRpcError } from './errors.ts'
 import { toMetadata } from './metadata.ts'
+import { type MessageSource, messagesOf } from './readable.ts'
 import { maxMessageBytes } from './server.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition, type ServiceOf } from './service.ts'
 
@@ -55,13 +56,13 @@ async function send(
 
 /** Iterates a readable gRPC call, giving errors their class and cancelling when the consumer leaves early. */
 async function* receive(
-  wire: AsyncIterable<unknown> & { cancel(): void },
+  wire: MessageSource & { cancel(): void },
   untie: () => void,
   failure: () => unknown,
 ): AsyncGenerator<unknown> {
   let ended = false
   try {
-    for await (const answer of wire) yield answer
+    yield* messagesOf(wire)
     ended = true
   } catch (error) {
     ended = true

@@ -13,6 +13,7 @@ import {
 import type { Call } from './call.ts'
 import { canceled, status, toRpcError, unimplemented } from './errors.ts'
 import { fromMetadata } from './metadata.ts'
+import { messagesOf } from './readable.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition } from './service.ts'
 
 /** Largest message in either direction, bytes; containerd's own limit. */
@@ -178,7 +179,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
         const started = performance.now()
         try {
           const request = method.requestStream
-            ? (from as ServerDuplexStream<unknown, unknown>)
+            ? messagesOf(from as ServerDuplexStream<unknown, unknown>)
             : (from as ServerWritableStream<unknown, unknown>).request
           await pump(handler(request, call) as AsyncIterable<unknown>, from, call.signal)
           finish(definition.fullName, method.name, call, started)
@@ -197,7 +198,9 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
       const call = admit(callOf(from))
       const started = performance.now()
       try {
-        const request = method.requestStream ? from : (from as ServerUnaryCall<unknown, unknown>).request
+        const request = method.requestStream
+          ? messagesOf(from as ServerReadableStream<unknown, unknown>)
+          : (from as ServerUnaryCall<unknown, unknown>).request
         const response = await (handler(request, call) as Promise<unknown>)
         finish(definition.fullName, method.name, call, started)
         answer(null, response)
