@@ -12,9 +12,7 @@ export interface MessageSource {
  */
 export async function* messagesOf(source: MessageSource): AsyncGenerator<unknown> {
   const queue: unknown[] = []
-  const state: { readonly kind: 'open' | 'ended' } | { readonly kind: 'failed'; readonly error: unknown } = {
-    kind: 'open',
-  }
+  const end: { kind: 'open' | 'ended' | 'failed'; error?: unknown } = { kind: 'open' }
   let wake = () => {}
   const settle = (kind: 'ended' | 'failed', error?: unknown) => {
     if (end.kind === 'open') Object.assign(end, { kind, error })
