@@ -1,0 +1,135 @@
+import { join } from 'node:path'
+import { Plugin } from '@flotilla/api/containerd/services/introspection/v1/introspection'
+import type { Driver } from '@flotilla/api/flotilla/node/v1/node'
+import { status } from '@flotilla/rpc'
+import { hostPlatform } from './platform.ts'
+
+/** The settings that plugin records tell of. */
+export interface IntrospectionSettings {
+  readonly root: string
+  /** Whether a namespace may adopt blobs that another one has without naming it as shareable. */
+  readonly sharingPolicy: 'shared' | 'isolated'
+  readonly gc: {
+    readonly pauseThreshold: number
+    readonly deletionThreshold: number
+    readonly mutationThreshold: number
+    /** Milliseconds. */
+    readonly scheduleDelay: number
+  }
+}
+
+/** Plugin types by short names, as `requires` and clients spell them. */
+const types = {
+  content: 'io.containerd.content.v1',
+  differ: 'io.containerd.differ.v1',
+  event: 'io.containerd.event.v1',
+  gc: 'io.containerd.gc.v1',
+  grpc: 'io.containerd.grpc.v1',
+  lease: 'io.containerd.lease.v1',
+  metadata: 'io.containerd.metadata.v1',
+  runtime: 'io.containerd.runtime.v2',
+  service: 'io.containerd.service.v1',
+  shim: 'io.containerd.shim.v1',
+  snapshotter: 'io.containerd.snapshotter.v1',
+  warning: 'io.containerd.warning.v1',
+} as const
+
+/** What answers PluginInfo with more than its record. */
+export const taskRuntime = { type: types.runtime, id: 'task' } as const
+
+/** Services behind gRPC services, as containerd lists them beside each other. */
+const services: ReadonlyArray<readonly [string, readonly string[]]> = [
+  ['containers-service', [types.event, types.metadata]],
+  ['content-service', [types.event, types.metadata]],
+  ['diff-service', [types.differ]],
+  ['images-service', [types.event, types.metadata, types.gc]],
+  ['introspection-service', [types.warning]],
+  ['namespaces-service', [types.event, types.metadata]],
+  ['snapshots-service', [types.event, types.metadata, types.snapshotter]],
+  ['tasks-service', [types.event, types.metadata, types.runtime]],
+]
+
+/** The gRPC services of this repository. A service that is added to it is added here. */
+const grpcServices = [
+  'containers',
+  'content',
+  'diff',
+  'events',
+  'healthcheck',
+  'images',
+  'introspection',
+  'leases',
+  'namespaces',
+  'snapshots',
+  'tasks',
+  'version',
+]
+
+/** A driver of a node as the record of a snapshotter. The client library takes the first record that it is given. */
+function snapshotter(driver: Driver): Plugin {
+  return Plugin.fromPartial({
+    type: types.snapshotter,
+    id: driver.name,
+    platforms: [hostPlatform()],
+    exports: { root: driver.root },
+    capabilities: driver.capabilities,
+    // Clients tell a snapshotter that is not meant for this machine from a broken one by these words.
+    ...(driver.unavailable === ''
+      ? {}
+      : { initErr: { code: status.UNKNOWN, message: `${driver.unavailable}: skip plugin` } }),
+  })
+}
+
+/**
+ * The record of every part of the daemon, each after those that it requires.
+ *
+ * Who looks for what: the client library for the snapshotter of a new container (capabilities `remap-ids`,
+ * `only-remap-ids`, `rebase`; platforms), BuildKit for `io.containerd.runtime.v2` (platforms), nerdctl for snapshotters
+ * without `init_err`, operators for the exports.
+ */
+export function catalogue(settings: IntrospectionSettings, drivers: readonly Driver[]): Plugin[] {
+  const { gc, root, sharingPolicy } = settings
+  const platforms = [hostPlatform()]
+  const plugins: Array<Parameters<typeof Plugin.fromPartial>[0]> = [
+    { type: types.event, id: 'exchange' },
+    { type: types.warning, id: 'deprecations' },
+    { type: types.content, id: 'content', exports: { root: join(root, 'io.containerd.content.v1.content') } },
+    ...drivers.map(snapshotter),
+    {
+      type: types.metadata,
+      // Ours is Redis; `bolt` is the name by which clients ask for the policy.
+      id: 'bolt',
+      requires: [types.content, types.event, types.snapshotter],
+      exports: { policy: sharingPolicy },
+    },
+    {
+      type: types.gc,
+      id: 'scheduler',
+      requires: [types.metadata],
+      exports: {
+        PauseThreshold: String(gc.pauseThreshold),
+        DeletionThreshold: String(gc.deletionThreshold),
+        MutationThreshold: String(gc.mutationThreshold),
+        ScheduleDelay: goDuration(gc.scheduleDelay),
+      },
+    },
+    { type: types.lease, id: 'manager', requires: [types.metadata, types.gc] },
+    { type: types.differ, id: 'walking', requires: [types.metadata], platforms },
+    { type: types.shim, id: 'manager', requires: [types.event, types.metadata] },
+    {
+      ...taskRuntime,
+      requires: [types.event, types.metadata, types.shim],
+      platforms,
+      exports: { 'log-uri-schemes': 'fifo,binary,binary-v2,file' },
+    },
+    ...services.map(([id, requires]) => ({ type: types.service, id, requires: [...requires] })),
+    ...grpcServices.map((id) => ({ type: types.grpc, id, requires: [types.service] })),
+  ]
+  return plugins.map((plugin) => Plugin.fromPartial(plugin))
+}
+
+/** Milliseconds as Go prints a duration. */
+function goDuration(ms: number): string {
+  if (ms === 0) return '0s'
+  return ms < 1_000 ? `${ms}ms` : `${ms / 1_000}s`
+}
