@@ -1,5 +1,13 @@
-import { callRaw, connect, type RpcServer, unavailable } from '@flotilla/rpc'
+import { callRaw, connect, type RpcServer, type ServiceDefinition, unavailable } from '@flotilla/rpc'
 import { parts } from './parts/index.ts'
+
+// Commands of nodes and what services ask of each other are not passed on; the event log is.
+const inner = ['flotilla.node.', 'flotilla.gc.', 'flotilla.content.']
+
+/** Whether a gateway passes a service on. */
+export function isForClients(definition: ServiceDefinition): boolean {
+  return !inner.some((prefix) => definition.fullName.startsWith(prefix))
+}
 
 /**
  * Routes every service that this process does not serve itself to the process that does, by service name, message bytes
@@ -22,8 +30,7 @@ export function routeToServices(
   }
   for (const part of parts) {
     for (const definition of part.serves) {
-      // Commands of nodes and the inner services are not for clients.
-      if (here.has(definition.fullName) || !definition.fullName.startsWith('containerd.')) continue
+      if (here.has(definition.fullName) || !isForClients(definition)) continue
       server.addRaw(definition, (method, requests, call) => callRaw(channelOf(part.name), method.path, requests, call))
     }
   }

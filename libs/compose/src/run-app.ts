@@ -11,10 +11,11 @@ import { createMetadata } from '@flotilla/metadata'
 import { createMetrics } from '@flotilla/metrics'
 import { type Call, type CallRecord, createRpcServer, withCall } from '@flotilla/rpc'
 import { helpText, readCommandLine } from './command-line.ts'
-import { routeToServices } from './gateway.ts'
+import { isForClients, routeToServices } from './gateway.ts'
 import { createHost } from './host.ts'
 import { lockDirectory } from './instance-lock.ts'
 import type { Part } from './part.ts'
+import { parts } from './parts/index.ts'
 
 export interface AppOptions {
   /** Name in logs, messages and in the addresses of the configuration. */
@@ -84,7 +85,12 @@ async function start(options: AppOptions, config: Config, listen: string | undef
   server.add(HealthDefinition, health)
   const here = new Set(options.parts.flatMap((part) => part.serves.map((definition) => definition.fullName)))
   if (options.isGateway) resources.use(routeToServices(server, config.services, here))
-  addReflection(server, descriptors())
+  const routed = options.isGateway ? parts.flatMap((part) => part.serves).filter(isForClients) : []
+  addReflection(
+    server,
+    descriptors(),
+    new Set([...here, ...routed.map((definition) => definition.fullName), HealthDefinition.fullName]),
+  )
   const address = options.isGateway ? `unix://${config.address}` : (listen ?? config.services[options.name])
   if (address === undefined)
     throw new Error(`no address to listen on: give --listen, or services.${options.name} in the configuration`)

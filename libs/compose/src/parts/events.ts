@@ -1,13 +1,14 @@
 import { EventsDefinition } from '@flotilla/api/containerd/services/events/v1/events'
+import { LogDefinition } from '@flotilla/api/flotilla/events/v1/events'
 import { createEventsService } from '@flotilla/events'
 import type { Part } from '../part.ts'
 
 export const events: Part = {
   name: 'events',
-  serves: [EventsDefinition],
+  serves: [EventsDefinition, LogDefinition],
   async build({ bus, config, logger, metadata, own, serve }) {
     const service = own(
-      await createEventsService({
+      createEventsService({
         metadata,
         nats: bus.nats,
         nodeName: config.nodeName,
@@ -16,5 +17,6 @@ export const events: Part = {
       }),
     )
     serve(EventsDefinition, service)
+    serve(LogDefinition, service.log)
   },
 }
