@@ -1,7 +1,7 @@
 import { invalidArgument } from '@flotilla/rpc'
 import { RE2JS } from 're2js'
 import { parseFilter, type Selector } from './parser.ts'
-import { FilterFault } from './scanner.ts'
+import { characterAt, FilterFault } from './scanner.ts'
 
 /** A field of an object as filters see it. What is absent has the value ''. */
 export interface FieldValue {
@@ -25,7 +25,7 @@ type Condition = (adaptor: Adaptor) => boolean
  * Reads the `filters` of a request. An object matches when any filter matches; no filter, or an empty one, matches
  * everything.
  *
- * @throws INVALID_ARGUMENT `filters: parse error: [BEFORE >|FAULT|< AFTER]: REASON`
+ * @throws INVALID_ARGUMENT `filters: parse error: [BEFORE >|CHARACTER|< AFTER]: REASON`
  */
 export function parseFilters(filters: readonly string[]): Matcher {
   const alternatives = filters.filter((filter) => filter !== '').map(conditionsOf)
@@ -41,10 +41,14 @@ function conditionsOf(filter: string): Condition[] {
     return parseFilter(filter).map(conditionOf)
   } catch (error) {
     if (!(error instanceof FilterFault)) throw error
-    const { start, end, message } = error
-    const place = `${filter.slice(0, start)} >|${filter.slice(start, end)}|< ${filter.slice(end)}`
-    throw invalidArgument(`filters: parse error: [${place}]: ${message}`, { cause: error })
+    throw invalidArgument(`filters: parse error: [${place(filter, error.at)}]: ${error.message}`, { cause: error })
   }
+}
+
+/** The filter with the character at fault set apart; the bare filter when its end is the fault. */
+function place(filter: string, at: number): string {
+  const fault = characterAt(filter, at)
+  return fault === '' ? filter : `${filter.slice(0, at)} >|${fault}|< ${filter.slice(at + fault.length)}`
 }
 
 function conditionOf({ fieldpath, operator, value }: Selector): Condition {

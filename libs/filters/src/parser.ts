@@ -1,4 +1,4 @@
-import { FilterFault, type Token, tokenAt } from './scanner.ts'
+import { FilterFault, skipSpace, type Token, tokenAt } from './scanner.ts'
 import { unquote } from './unquote.ts'
 
 export type Operator = 'present' | '==' | '!=' | '~='
@@ -30,7 +30,7 @@ export function parseFilter(text: string): Selector[] {
     const [selector, end] = selectorAt(text, at)
     selectors.push(selector)
     if (end === text.length) return selectors
-    if (text[end] !== ',') throw new FilterFault(end, end + 1, 'expected a comma or the end')
+    if (text[end] !== ',') throw new FilterFault(end, 'expected a comma or the end')
     at = end
   }
 }
@@ -42,10 +42,11 @@ function selectorAt(text: string, from: number): [Selector, number] {
   if (operator.kind !== 'operator') throw at(operator, 'expected an operator (==, != or ~=)')
   if (operator.text !== '==' && operator.text !== '!=' && operator.text !== '~=')
     throw at(operator, `unsupported operator "${operator.text}"`)
-  const value = tokenAt(text, operator.end, true)
+  const opening = skipSpace(text, operator.end)
+  if (operator.text !== '~=' && (text[opening] === '/' || text[opening] === '|'))
+    throw new FilterFault(opening, 'invalid quote encountered')
+  const value = tokenAt(text, opening, true)
   if (value.kind !== 'value' && value.kind !== 'quoted') throw at(value, 'expected a value or a quoted string')
-  if (value.kind === 'quoted' && value.text[0] !== '"' && operator.text !== '~=')
-    throw at(value, 'invalid quote encountered')
   return [{ fieldpath, operator: operator.text, value: meaning(value) }, value.end]
 }
 
@@ -68,4 +69,4 @@ function meaning(token: Token): string {
   return text
 }
 
-const at = (token: Token, reason: string) => new FilterFault(token.start, token.end, reason)
+const at = (token: Token, reason: string) => new FilterFault(token.start, reason)

@@ -8,14 +8,13 @@ export interface Token {
 
 /** What cannot be read, and where. The parser turns it into the client's message. */
 export class FilterFault extends Error {
-  readonly start: number
-  readonly end: number
+  /** Index of the character at fault; the length of the filter when it ends too early. */
+  readonly at: number
 
-  constructor(start: number, end: number, reason: string) {
+  constructor(at: number, reason: string) {
     super(reason)
     this.name = 'FilterFault'
-    this.start = start
-    this.end = end
+    this.at = at
   }
 }
 
@@ -26,7 +25,8 @@ const valueCharacter = /[\p{L}\p{M}\p{N}\p{P}\p{S}]/u
 const operatorCharacters = '=!~'
 const delimiters = '"/|'
 
-const characterAt = (text: string, at: number): string => {
+/** The whole character at an index, be it of two code units; '' at the end. */
+export const characterAt = (text: string, at: number): string => {
   const point = text.codePointAt(at)
   return point === undefined ? '' : String.fromCodePoint(point)
 }
@@ -49,11 +49,11 @@ function quotedEnd(text: string, start: number): number {
   const delimiter = text[start]
   for (let at = start + 1; at < text.length; at++) {
     const character = text[at]
-    if (character === '\n') throw new FilterFault(start, at, 'a quoted string cannot hold a newline')
+    if (character === '\n') throw new FilterFault(start, 'a quoted string cannot hold a newline')
     if (character === '\\') at++
     else if (character === delimiter) return at + 1
   }
-  throw new FilterFault(start, text.length, 'the quoted string is not closed')
+  throw new FilterFault(start, 'the quoted string is not closed')
 }
 
 /**
@@ -78,6 +78,6 @@ export function tokenAt(text: string, from: number, asValue: boolean): Token {
     ? (character: string) => character !== ',' && valueCharacter.test(character)
     : (character: string) => fieldCharacter.test(character)
   const end = run(text, start, belongs)
-  if (end === start) throw new FilterFault(start, start + first.length, `unexpected character "${first}"`)
+  if (end === start) throw new FilterFault(start, `unexpected character "${first}"`)
   return token(asValue ? 'value' : 'field', end)
 }

@@ -6,8 +6,8 @@ function hexadecimal(letter: string, digits: string): Buffer | undefined {
   if (digits.length !== digitsOf[letter] || !/^[0-9a-fA-F]+$/.test(digits)) return undefined
   const number = Number.parseInt(digits, 16)
   if (letter === 'x') return Buffer.from([number])
-  if (number > 0x10ffff || (number >= 0xd800 && number <= 0xdfff)) return undefined
-  return Buffer.from(String.fromCodePoint(number))
+  // Half a surrogate pair becomes U+FFFD here, as it does in Go's encoder.
+  return number > 0x10ffff ? undefined : Buffer.from(String.fromCodePoint(number))
 }
 
 /**
