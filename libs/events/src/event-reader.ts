@@ -5,7 +5,7 @@ import { type Call, RpcError, toRpcError } from '@flotilla/rpc'
 import { asking, logState } from './event-log.ts'
 import { positionsKey } from './keys.ts'
 import type { LogEntry } from './log-entry.ts'
-import { findStart, recordedNow, type StartRequest } from './start.ts'
+import { findStart, outboxEnds, type StartRequest } from './start.ts'
 import { beginning, compareIds } from './stream-id.ts'
 import type { Tail } from './tail.ts'
 
@@ -31,7 +31,7 @@ export type OpenEvents = (select: () => EventSelection, call: Call) => AsyncIter
 export function createEventReader({ metadata, tail, namespaces }: EventReaderDeps): OpenEvents {
   /** The newest event of all that is acknowledged now, once the relays have moved it. */
   async function end(signal: AbortSignal): Promise<number> {
-    const { outboxes } = await recordedNow(metadata, namespaces())
+    const [outboxes] = await outboxEnds(metadata, await metadata.namespaceNames())
     for (;;) {
       signal.throwIfAborted()
       const moved = await asking(metadata.redis.hgetall(positionsKey))

@@ -7,6 +7,7 @@ import { keyOf, type Metadata, namespaceLogKey, tables } from '@flotilla/metadat
 import { type BlockingReader, createBlockingReader } from './blocking-reader.ts'
 import { asking } from './event-log.ts'
 import { logKey, positionsKey, stateKey } from './keys.ts'
+import { merge, type Pending } from './merge.ts'
 import { beginning, compareIds, idAfter } from './stream-id.ts'
 import { type StreamEntry, textField } from './stream-reply.ts'
 
@@ -25,11 +26,6 @@ interface Scripted {
   flotillaMoveEvents(
     ...args: Array<string | number | Buffer>
   ): Promise<readonly ['moved', string] | readonly ['stale', readonly string[]]>
-}
-
-interface Pending {
-  readonly namespace: string
-  readonly entry: StreamEntry
 }
 
 export function createRelay(deps: { readonly metadata: Metadata; readonly logger: Logger }): Relay {
@@ -65,10 +61,11 @@ export function createRelay(deps: { readonly metadata: Metadata; readonly logger
       namespaces.set(key, namespace)
       keys.set(key, id)
     }
-    const pending: Pending[] = []
+    const outboxes: Pending[][] = []
     // Where an outbox has more than was read, later events of other namespaces wait for the next round: so the log has
     // the order of recording also between namespaces, as far as clocks of one store give it.
     let until: string | undefined
+    let unread = false
     for (const [key, entries] of await reader.read(keys, batch)) {
       const last = entries.at(-1)?.id ?? beginning
       const namespace = namespaces.get(key)
@@ -76,14 +73,18 @@ export function createRelay(deps: { readonly metadata: Metadata; readonly logger
         announced = last
         for (const entry of entries) {
           const name = textField(entry, 'name')
-          if (!positions.has(name)) positions.set(name, beginning)
+          if (positions.has(name)) continue
+          positions.set(name, beginning)
+          unread = true
         }
         continue
       }
       if (entries.length === batch && (until === undefined || compareIds(last, until) < 0)) until = last
-      for (const entry of entries) pending.push({ namespace, entry })
+      outboxes.push(entries.map((entry) => ({ namespace, entry })))
     }
-    pending.sort((a, b) => compareIds(a.entry.id, b.entry.id))
+    // A new namespace is announced before its first event: what others recorded after that waits for it.
+    if (unread) return
+    const pending = merge(outboxes)
     const bound = until
     const due = bound === undefined ? pending : pending.filter(({ entry }) => compareIds(entry.id, bound) <= 0)
     for (let at = 0; at < due.length; at += batch) {

@@ -1,4 +1,4 @@
-import { keyOf, type Metadata, mapRedisError, namespaceIndexKey, tables } from '@flotilla/metadata'
+import { keyOf, type Metadata, mapRedisError, tables } from '@flotilla/metadata'
 import { type Call, invalidArgument, outOfRange } from '@flotilla/rpc'
 import { beyondRetention, logState, sequenceAt } from './event-log.ts'
 import { stateKey } from './keys.ts'
@@ -68,47 +68,48 @@ export async function findStart(
   return { from, skips: () => false }
 }
 
-/** What was acknowledged up to a moment. */
-export interface Recorded {
-  /** Newest event in the log then. */
-  readonly sequence: number
-  /** The outbox id of the newest event of each namespace then. */
-  readonly outboxes: ReadonlyMap<string, string>
-  /** Whether an event, of whatever number, was acknowledged before that moment. */
-  readonly includes: (entry: LogEntry) => boolean
-}
-
 /**
  * What is acknowledged now, in the log or still in outboxes. One write of commands: so it takes effect before whatever
  * this process writes after it, and the log's end is known before the outboxes' ends, which are never behind it.
  */
-export async function recordedNow(metadata: Metadata, known: Iterable<string>): Promise<Recorded> {
-  const pipeline = metadata.redis.pipeline().hget(stateKey, 'sequence').time().smembers(namespaceIndexKey)
-  const names = [...known]
-  for (const name of names) pipeline.xinfo('STREAM', keyOf(name, tables.outbox))
-  const answers = await pipeline.exec().catch((error: unknown) => {
-    throw mapRedisError(error)
-  })
-  const [sequence, time, , ...infos] = answers ?? []
-  if (sequence === undefined || time === undefined) throw mapRedisError(new Error('no answer'))
-  for (const [error] of [sequence, time]) if (error) throw mapRedisError(error)
-  const outboxes = new Map<string, string>()
-  for (const [index, name] of names.entries()) {
-    const [error, info] = infos[index] ?? [undefined, undefined]
-    if (error && !/no such key/.test(error.message)) throw mapRedisError(error)
-    outboxes.set(name, error ? beginning : lastGeneratedId(info))
-  }
-  const [seconds, micros] = time[1] as [string, string]
+async function recordedNow(metadata: Metadata, namespaces: Iterable<string>) {
+  const [outboxes, [sequence, time]] = await outboxEnds(
+    metadata,
+    namespaces,
+    metadata.redis.pipeline().hget(stateKey, 'sequence').time(),
+  )
+  const [seconds, micros] = time as [string, string]
   const now = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000)
   return {
-    sequence: Number(sequence[1] ?? 0),
-    outboxes,
-    includes(entry) {
+    sequence: Number(sequence ?? 0),
+    includes(entry: LogEntry): boolean {
       const last = outboxes.get(entry.envelope.namespace)
       // Of a namespace that this process had not heard of then, only the time is known.
       return last === undefined ? entry.recordedAt < now : compareIds(entry.outbox, last) <= 0
     },
   }
+}
+
+/** The id of the newest event of each outbox, asked after the commands of a pipeline, whose answers come along. */
+export async function outboxEnds(
+  metadata: Metadata,
+  namespaces: Iterable<string>,
+  pipeline = metadata.redis.pipeline(),
+): Promise<readonly [ReadonlyMap<string, string>, readonly unknown[]]> {
+  const others = pipeline.length
+  const names = [...namespaces]
+  for (const name of names) pipeline.xinfo('STREAM', keyOf(name, tables.outbox))
+  const answers = await pipeline.exec().catch((error: unknown) => {
+    throw mapRedisError(error)
+  })
+  const ends = new Map<string, string>()
+  for (const [index, [error, info]] of (answers ?? []).entries()) {
+    const name = names[index - others]
+    const isNew = error !== null && /no such key/.test(error.message)
+    if (error !== null && !isNew) throw mapRedisError(error)
+    if (name !== undefined) ends.set(name, isNew ? beginning : lastGeneratedId(info))
+  }
+  return [ends, (answers ?? []).slice(0, others).map(([, answer]) => answer)]
 }
 
 function lastGeneratedId(info: unknown): string {
