@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import type { Readable } from 'node:stream'
+import { pipeline, type Readable } from 'node:stream'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 
 export type Compression = 'none' | 'gzip' | 'zstd'
@@ -77,30 +77,13 @@ async function peek(stream: Readable): Promise<{ start: Buffer; rest: AsyncGener
 async function* decompress(input: AsyncGenerator<Buffer>, compression: 'gzip' | 'zstd'): AsyncGenerator<Buffer> {
   const options = { chunkSize, highWaterMark: 4 * chunkSize }
   const stream = compression === 'gzip' ? createGunzip(options) : createZstdDecompress(options)
-  const feeding = feed(input, stream)
+  // Its failure reaches the reader below: whichever of the two ends badly destroys the other.
+  pipeline(input, stream, () => {})
   try {
     yield* chunksOf(stream)
-    await feeding
   } catch (error) {
     throw new Error(`${compression}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   } finally {
     stream.destroy()
-    await feeding.catch(() => {})
-  }
-}
-
-async function feed(
-  input: AsyncGenerator<Buffer>,
-  stream: ReturnType<typeof createGunzip | typeof createZstdDecompress>,
-) {
-  try {
-    for await (const chunk of input) {
-      if (stream.destroyed) return
-      // The callback comes when the chunk is used up, and also when the stream is destroyed.
-      await new Promise<void>((resolve) => stream.write(chunk, () => resolve()))
-    }
-    stream.end()
-  } catch (error) {
-    stream.destroy(error instanceof Error ? error : new Error(String(error)))
   }
 }

@@ -207,18 +207,12 @@ export class LayerWriter implements EntrySink, Disposable {
     const components = cleanComponents(entry.linkName)
     const sourceName = components.pop()
     if (sourceName === undefined) throw new Error(`hard link to the root: ${toText(entry.linkName)}`)
-    const { path } = directory
-    const sourcePath = this.#tree.resolve(components)
-    // A descriptor of its own: the tree keeps one directory open at a time.
-    const source = openat(this.#tree.open(sourcePath).fd, '.', constants.O_RDONLY | constants.O_DIRECTORY)
-    try {
-      const target = this.#tree.open(path)
-      this.#fresh(target, name, () => linkat(source, toPath(sourceName), target.fd, toPath(name)))
-      const type = (this.#tree.stat(target, name)?.mode ?? 0) & fileType.mask
-      setMetadata(target, name, entry, type)
-    } finally {
-      closeSync(source)
-    }
+    const source = this.#tree.open(this.#tree.resolve(components))
+    // Resolving may have closed the directory, so it is asked for again.
+    const target = this.#tree.open(directory.path)
+    this.#fresh(target, name, () => linkat(source.fd, toPath(sourceName), target.fd, toPath(name)))
+    const type = (this.#tree.stat(target, name)?.mode ?? 0) & fileType.mask
+    setMetadata(target, name, entry, type)
   }
 }
 

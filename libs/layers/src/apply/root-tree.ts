@@ -21,7 +21,10 @@ const linkLimit = 255
 /** Resolved directories remembered; then all are forgotten, so that an archive cannot fill the memory with names. */
 const cacheLimit = 20_000
 
-/** An open directory of the tree. Its descriptor is valid until the next call to the tree. */
+/** Directories kept open, the least recently used one closed first. */
+const openLimit = 16
+
+/** An open directory of the tree. Its descriptor is valid until so many others are opened, or it is removed. */
 export interface TreeDirectory {
   readonly fd: number
   /** From the root, without symlinks; '' is the root. */
@@ -36,14 +39,16 @@ export interface TreeDirectory {
 export class RootTree implements Disposable {
   readonly #root: number
   readonly #resolved = new Map<ByteString, ByteString>()
-  #current: TreeDirectory | undefined
+  /** By path, the most recently used last. */
+  readonly #open = new Map<ByteString, TreeDirectory>()
 
   constructor(root: string) {
     this.#root = openat(AT_FDCWD, root, O_PATH | constants.O_DIRECTORY)
   }
 
   [Symbol.dispose](): void {
-    this.#closeCurrent()
+    for (const { fd } of this.#open.values()) closeSync(fd)
+    this.#open.clear()
     closeSync(this.#root)
   }
 
@@ -89,14 +94,21 @@ export class RootTree implements Disposable {
 
   /** Opens a directory by a path that {@link resolve} gave. */
   open(path: ByteString): TreeDirectory {
-    if (this.#current?.path === path) return this.#current
-    this.#closeCurrent()
-    const fd =
-      path === ''
-        ? openat(this.#root, '.', O_PATH | constants.O_DIRECTORY)
-        : openBeneath(this.#root, toPath(path), O_PATH | constants.O_DIRECTORY)
-    this.#current = { fd, path }
-    return this.#current
+    const known = this.#open.get(path)
+    if (known !== undefined) {
+      this.#open.delete(path)
+      this.#open.set(path, known)
+      return known
+    }
+    const flags = O_PATH | constants.O_DIRECTORY
+    const fd = path === '' ? openat(this.#root, '.', flags) : openBeneath(this.#root, toPath(path), flags)
+    const directory = { fd, path }
+    this.#open.set(path, directory)
+    for (const oldest of this.#open.values()) {
+      if (this.#open.size <= openLimit) break
+      this.#close(oldest)
+    }
+    return directory
   }
 
   stat(directory: TreeDirectory, name: ByteString): FileStat | undefined {
@@ -114,7 +126,12 @@ export class RootTree implements Disposable {
     if (type !== fileType.directory) unlinkat(directory.fd, toPath(name))
     else removeDirectory(directory.fd, name)
     // Only what resolved paths go through can make them wrong.
-    if (type === fileType.directory || type === fileType.symlink) this.#resolved.clear()
+    if (type !== fileType.directory && type !== fileType.symlink) return
+    this.#resolved.clear()
+    const gone = directory.path === '' ? name : `${directory.path}/${name}`
+    for (const one of [...this.#open.values()]) {
+      if (one.path === gone || one.path.startsWith(`${gone}/`)) this.#close(one)
+    }
   }
 
   #readLink(path: ByteString): ByteString | undefined {
@@ -144,9 +161,9 @@ export class RootTree implements Disposable {
     return this.open(path)
   }
 
-  #closeCurrent(): void {
-    if (this.#current !== undefined) closeSync(this.#current.fd)
-    this.#current = undefined
+  #close({ fd, path }: TreeDirectory): void {
+    this.#open.delete(path)
+    closeSync(fd)
   }
 }
 
