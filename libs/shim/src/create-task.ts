@@ -1,0 +1,146 @@
+import { cp, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { CreateTaskResponse } from '@flotilla/api/containerd/services/tasks/v1/tasks'
+import type { CreateTaskCommand } from '@flotilla/api/flotilla/node/v1/node'
+import type { Any } from '@flotilla/api/google/protobuf/any'
+import { errnoOf } from '@flotilla/linux'
+import {
+  alreadyExists,
+  type Call,
+  hasCode,
+  invalidArgument,
+  RpcError,
+  status,
+  toRpcError,
+  validateIdentifier,
+} from '@flotilla/rpc'
+import { type Bootstrap, writeBootstrap } from './bootstrap.ts'
+import { type Bundle, bundleOf, createBundle, writeBundleFile } from './bundle.ts'
+import { followShimLog, type Node } from './node.ts'
+import { ProcessRecord } from './process-record.ts'
+import { undoTask } from './remove-task.ts'
+import { runcOptions, withOwnRoot } from './runc-options.ts'
+import { findShimBinary } from './runtime-binary.ts'
+import { Shim } from './shim.ts'
+import { shimCall } from './shim-call.ts'
+import { processKey, Task, taskKey } from './task.ts'
+import { watchShim } from './watch-shim.ts'
+
+/** Makes a task: bundle, shim, container. When any step fails nothing of it is left. The caller holds the lock. */
+export async function createTask(
+  node: Node,
+  namespace: string,
+  { checkpointPath, container, request }: CreateTaskCommand,
+  call: Call,
+): Promise<CreateTaskResponse> {
+  if (!request) throw invalidArgument('task request is missing')
+  const id = request.containerId
+  validateIdentifier(id, `invalid task id ${id}: `)
+  if (node.tasks.has(taskKey(namespace, id))) throw alreadyExists(`task ${id}`)
+  const { deps, searchPath } = node
+  const runtime = request.runtimePath || (container?.runtime?.name ?? '')
+  const binary = await findShimBinary(runtime, searchPath, deps.publishBinary)
+  const asked = request.options?.value.length ? request.options : (container?.runtime?.options ?? request.options)
+  const options = withOwnRoot(asked, binary, deps.state)
+  const begun = Date.now()
+
+  const bundle = bundleOf(node.roots, namespace, id)
+  let log: Disposable | undefined
+  let shim: Shim | undefined
+  // Whether the shim holds nothing for certain: it was not asked yet, or it said no.
+  let clean = true
+  try {
+    await createBundle(bundle, container?.spec)
+    const checkpoint = await takeCheckpoint(bundle, checkpointPath, options)
+    await writeBundleFile(bundle, 'shim-binary-path', binary)
+    log = followShimLog(node, bundle)
+    clean = false
+    const bootstrap =
+      given(request, options) ??
+      (await prefixed('failed to start shim: ', () => node.binaries.start(binary, bundle, options, call.signal)))
+    await writeBootstrap(bundle, bootstrap)
+    shim = await prefixed('failed to start shim: ', () => Shim.connect(bootstrap, namespace, id, call.signal))
+    const { tasks } = shim
+    const { rootfs, stderr, stdin, stdout, terminal } = request
+    const answer = await prefixed('failed to create shim task: ', () =>
+      tasks.create(
+        {
+          id,
+          bundle: bundle.path,
+          rootfs,
+          terminal,
+          stdin,
+          stdout,
+          stderr,
+          checkpoint,
+          parentCheckpoint: '',
+          options,
+        },
+        shimCall(namespace, call),
+      ),
+    ).catch((error: unknown) => {
+      clean = isRefusal(error)
+      throw error
+    })
+    const key = processKey(bundle, '', answer.pid)
+    node.ledger.forgetBefore(key, begun)
+    const record = ProcessRecord.load(bundle)
+    record.made('', answer.pid)
+    const task = new Task({ bundle, binary, record, shim, log })
+    const ended = node.ledger.exitOf(key)
+    if (ended) record.exited('', ended)
+    node.tasks.set(taskKey(namespace, id), task)
+    watchShim(node, task)
+    return { containerId: id, pid: answer.pid }
+  } catch (error) {
+    await undoTask(node, { binary, bundle, record: ProcessRecord.load(bundle) }, shim, clean).catch((err: unknown) => {
+      deps.logger.error({ err, namespace, id }, 'a task that could not be made left something behind')
+    })
+    log?.[Symbol.dispose]()
+    throw error
+  }
+}
+
+/** The shim of a sandbox that the caller names, instead of one to start. */
+function given(
+  { taskApiAddress, taskApiVersion }: { taskApiAddress: string; taskApiVersion: number },
+  options: Any | undefined,
+): Bootstrap | undefined {
+  const old = runcOptions(options)
+  const address = taskApiAddress || old?.taskApiAddress
+  if (!address) return undefined
+  return { address, version: taskApiVersion || old?.taskApiVersion || 2, protocol: 'ttrpc' }
+}
+
+/**
+ * The directory to restore from. An unpacked checkpoint becomes the task's own and goes with it; a directory that the
+ * options name stays its owner's.
+ */
+async function takeCheckpoint(bundle: Bundle, path: string, options: Any | undefined): Promise<string> {
+  if (path === '') return runcOptions(options)?.criuImagePath ?? ''
+  const mine = join(bundle.work, 'checkpoint')
+  try {
+    await rename(path, mine)
+  } catch (error) {
+    if (errnoOf(error) !== 'EXDEV') throw error
+    await cp(path, mine, { recursive: true })
+    await rm(path, { recursive: true })
+  }
+  return mine
+}
+
+/** Whether the shim itself said no, as opposed to a call that was cut with its outcome unknown. */
+function isRefusal(error: unknown): boolean {
+  const cut = [status.CANCELLED, status.DEADLINE_EXCEEDED, status.UNAVAILABLE]
+  return !cut.some((code) => hasCode(error, code))
+}
+
+/** Says which step failed, in the words that containerd's users search for; the code stays. */
+async function prefixed<T>(text: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    const { code, message } = toRpcError(error)
+    throw new RpcError(code, `${text}${message}`, { cause: error })
+  }
+}

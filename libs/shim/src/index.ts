@@ -1,0 +1,2 @@
+export type { NodeTasksDeps } from './deps.ts'
+export { createNodeTasks, type NodeTasks } from './node-tasks.ts'
