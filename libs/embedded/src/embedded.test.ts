@@ -32,7 +32,10 @@ describe('embedded servers', () => {
     await metadata.transact('n', { writes: [{ op: 'set', table: 'images', field: 'a', value: 'kept' }] })
     const first = pidIn(join(redis.run, 'redis.pid'))
     process.kill(first, 'SIGKILL')
-    await until(async () => String(await metadata.get('n', 'images', 'a').catch(() => '')) === 'kept')
+    await until(
+      'the record is back',
+      async () => String(await metadata.get('n', 'images', 'a').catch(() => '')) === 'kept',
+    )
     expect(pidIn(join(redis.run, 'redis.pid'))).not.toBe(first)
   })
 
@@ -40,7 +43,7 @@ describe('embedded servers', () => {
     await using server = await startEmbeddedRedis(redis)
     await using metadata = await createMetadata({ url: server.url, origin: 'test' })
     process.kill(pidIn(join(redis.run, 'redis.pid')), 'SIGKILL')
-    const refused = await until(() =>
+    const refused = await until('a call is refused', () =>
       metadata.get('n', 'images', 'a').then(
         () => undefined,
         (error: { code: number }) => error,
@@ -62,7 +65,7 @@ describe('embedded servers', () => {
     const pid = pidIn(join(redis.run, 'redis.pid'))
     expect(alive(pid)).toBe(true)
     owner.kill('SIGKILL')
-    await until(() => !alive(pid))
+    await until('the server is gone', () => !alive(pid))
     await using again = await startEmbeddedRedis(redis)
     await using metadata = await createMetadata({ url: again.url, origin: 'test' })
     expect(await metadata.namespaceNames()).toEqual([])

@@ -16,6 +16,9 @@ export interface EmbeddedOptions {
   readonly onRestart?: (server: string, reason: string) => void
 }
 
+/** What the kernel's address of a unix socket holds, bytes without the end mark. */
+const maxSocketPath = 107
+
 /** Whether a unix socket answers PING. */
 function pings(path: string): Promise<boolean> {
   return new Promise((resolve) => {
@@ -40,15 +43,15 @@ export async function startEmbeddedRedis(options: EmbeddedOptions): Promise<Embe
   mkdirSync(options.data, { recursive: true, mode: 0o700 })
   mkdirSync(options.run, { recursive: true, mode: 0o700 })
   const socket = join(options.run, 'redis.sock')
+  if (Buffer.byteLength(socket) > maxSocketPath)
+    throw new Error(`${socket} is too long for a socket: ${maxSocketPath} bytes at most`)
   const owner = await supervise({
     command: 'redis-server',
-    // The socket is named relative to the working directory: a full path may be longer than the 107 bytes a socket
-    // address holds.
     args: [
       '--port',
       '0',
       '--unixsocket',
-      'redis.sock',
+      socket,
       '--unixsocketperm',
       '700',
       '--dir',
