@@ -33,7 +33,7 @@ export {
 } from './layer.ts'
 export { leftBehind, nothing, type SnapshotOptions, type SystemSnapshot, systemSnapshot } from './leaks.ts'
 export { startNats, type TestNats } from './nats.ts'
-export { firstWords, freePort } from './ports.ts'
+export { firstWords, freePort, outsideAddress } from './ports.ts'
 export { pushImage } from './push.ts'
 export { startRedis, type TestRedis, type TestRedisOptions } from './redis.ts'
 export { type RegistryOptions, startRegistry, type TestRegistry } from './registry.ts'

@@ -14,6 +14,8 @@ export interface RegistryOptions {
   readonly auth?: 'basic' | 'token'
   /** HTTPS with a certificate that signs itself ({@link TestRegistry.caFile}). */
   readonly tls?: boolean
+  /** The address to listen on; 127.0.0.1 unless given. */
+  readonly address?: string
 }
 
 /** Debian's docker-registry with private storage. */
@@ -49,7 +51,7 @@ async function authorization(world: TempWorld, kind: RegistryOptions['auth']) {
   return { config: undefined, tokens: undefined }
 }
 
-/** Starts a registry on a loopback port. */
+/** Starts a registry on a port of its own. */
 export async function startRegistry(options: RegistryOptions = {}): Promise<TestRegistry> {
   const world = await tempWorld({ name: 'registry' })
   try {
@@ -62,8 +64,9 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
 
 async function startRegistryIn(world: TempWorld, options: RegistryOptions): Promise<TestRegistry> {
   const { config: auth, tokens } = await authorization(world, options.auth)
-  const certificate = options.tls ? await makeCertificate(world.path, 'registry') : undefined
-  const host = `127.0.0.1:${await freePort()}`
+  const address = options.address ?? '127.0.0.1'
+  const certificate = options.tls ? await makeCertificate(world.path, 'registry', address) : undefined
+  const host = `${address}:${await freePort(address)}`
   const url = `${certificate ? 'https' : 'http'}://${host}`
   const tls = certificate ? { certificate: certificate.certFile, key: certificate.keyFile } : undefined
   // YAML reads JSON.

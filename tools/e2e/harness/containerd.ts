@@ -10,6 +10,7 @@ const disabled = [
   'io.containerd.grpc.v1.cri',
   'io.containerd.cri.v1.images',
   'io.containerd.cri.v1.runtime',
+  'io.containerd.grpc.v1.sandbox-controllers',
   'io.containerd.internal.v1.opt',
   'io.containerd.internal.v1.tracing',
   'io.containerd.nri.v1.nri',

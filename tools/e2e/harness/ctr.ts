@@ -68,6 +68,7 @@ export function startCtr(invocation: CtrInvocation): RunningCtr {
 /** Runs an unmodified `ctr` to its end. */
 export async function runCtr(invocation: CtrInvocation & { readonly input?: string | Buffer }): Promise<CtrResult> {
   const running = startCtr(invocation)
-  running.child.stdin.end(invocation.input)
+  // A terminal whose input ends at once would type an end-of-file into the command.
+  if (invocation.input !== undefined || !invocation.terminal) running.child.stdin.end(invocation.input)
   return running.result
 }

@@ -1,10 +1,21 @@
-import { buildImage, pushImage, startRegistry, type TestImage, type TestRegistry } from '@flotilla/testing'
+import {
+  buildImage,
+  type LayerBlob,
+  pushImage,
+  startRegistry,
+  type TestImage,
+  type TestRegistry,
+} from '@flotilla/testing'
 
 export interface SharedImage {
   readonly registry: TestRegistry
   /** `HOST:PORT/library/box:1` */
   readonly reference: string
   readonly image: TestImage
+  /** Busybox. */
+  readonly bottom: LayerBlob
+  /** One file, /etc/motd. */
+  readonly top: LayerBlob
 }
 
 let shared: Promise<SharedImage> | undefined
@@ -19,7 +30,8 @@ async function start(): Promise<SharedImage> {
   const registry = await startRegistry()
   const layers = [[{ name: 'etc/motd', content: 'hello from a layer\n' }]]
   const image = await buildImage({ layers, index: true, config: { Cmd: ['sh'], Labels: { colour: 'blue' } } })
-  return { registry, image, reference: await pushImage(registry, 'library/box:1', image) }
+  const [bottom, top] = image.layers as [LayerBlob, LayerBlob]
+  return { registry, image, bottom, top, reference: await pushImage(registry, 'library/box:1', image) }
 }
 
 /** Ends the registry, if it was started. */
