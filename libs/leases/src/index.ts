@@ -1,0 +1,1 @@
+export { createLeasesService, type LeasesDeps } from './service.ts'
