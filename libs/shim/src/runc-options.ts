@@ -17,7 +17,7 @@ export function withOwnRoot(options: Any | undefined, binary: string, state: str
   const given = runcOptions(options)
   const mine =
     given ?? (!options?.typeUrl && basename(binary) === 'containerd-shim-runc-v2' ? Options.create() : undefined)
-  if (!mine || mine.root !== '') return options
+  if (mine?.root !== '') return options
   const value = Buffer.from(Options.encode({ ...mine, root: join(state, 'runc') }).finish())
   return Any.fromPartial({ typeUrl: options?.typeUrl || typeUrl, value })
 }

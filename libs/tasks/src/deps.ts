@@ -1,0 +1,19 @@
+import type { ContainersDefinition } from '@flotilla/api/containerd/services/containers/v1/containers'
+import type { ContentDefinition } from '@flotilla/api/containerd/services/content/v1/content'
+import type { NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
+import type { ServiceOf } from '@flotilla/rpc'
+
+export type NodeTasksClient = ServiceOf<typeof NodeTasksDefinition>
+
+/** What the tasks service needs. */
+export interface TasksDeps {
+  readonly containers: ServiceOf<typeof ContainersDefinition>
+  /** Where checkpoints are written to and read from. */
+  readonly content: ServiceOf<typeof ContentDefinition>
+  /** The tasks of a node; calls to a node that does not answer are UNAVAILABLE. */
+  readonly node: (name: string) => NodeTasksClient
+  /** Names of all nodes, answering or not. */
+  readonly nodes: () => Promise<string[]>
+  /** The node that this service runs on, which containers without a node label belong to. */
+  readonly localNode: string
+}

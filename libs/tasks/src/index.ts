@@ -1,0 +1,1 @@
+export { createTasksService, type TasksDeps } from './tasks-service.ts'

@@ -1,0 +1,40 @@
+import type { Container } from '@flotilla/api/containerd/services/containers/v1/containers'
+import { type Call, notFound, requireNamespace } from '@flotilla/rpc'
+import type { NodeTasksClient, TasksDeps } from './deps.ts'
+
+/** The label that says which node a container is on. */
+const nodeLabel = 'flotilla.io/node'
+
+/** Metadata by which a node's socket, or a caller at the cluster's endpoint, names a node. */
+const nodeHeader = 'flotilla-node'
+
+/** A container and the node that runs its task. */
+export interface Located {
+  readonly container: Container
+  readonly node: NodeTasksClient
+  readonly nodeName: string
+}
+
+/** Finds the container of a task. NOT_FOUND as the containers service words it. */
+export async function locate(deps: TasksDeps, id: string, call: Call): Promise<Located> {
+  requireNamespace(call)
+  const { container } = await deps.containers.get({ id }, call)
+  if (!container) throw notFound(`container "${id}"`)
+  const nodeName = container.labels[nodeLabel] ?? deps.localNode
+  return { container, node: deps.node(nodeName), nodeName }
+}
+
+/** The nodes that a call over many tasks is about. */
+export async function nodesOf(deps: TasksDeps, call: Call): Promise<string[]> {
+  const named = call.metadata.get(nodeHeader)
+  if (named) return [named]
+  const names = await deps.nodes()
+  return names.length > 0 ? names : [deps.localNode]
+}
+
+/** Ids of the containers that are on a node. */
+export async function containersOn(deps: TasksDeps, node: string, call: Call): Promise<string[]> {
+  const filters = [`labels."${nodeLabel}"==${JSON.stringify(node)}`]
+  const { containers } = await deps.containers.list({ filters }, call)
+  return containers.map((container) => container.id)
+}
