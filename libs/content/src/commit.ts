@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto'
+import { link, rename, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ContentCreate } from '@flotilla/api/containerd/events/events'
+import { Info } from '@flotilla/api/containerd/services/content/v1/content'
+import { encode, eventOf, now, tables, validateLabels, withoutEmpty } from '@flotilla/metadata'
+import { alreadyExists, type Call, failedPrecondition } from '@flotilla/rpc'
+import type { Digest } from './digest.ts'
+import type { OpenIngest } from './open-ingest.ts'
+import { contentResource, ingestResource, joinExisting, leaseOf, whereIs } from './records.ts'
+import type { Store } from './store.ts'
+
+export interface Commit {
+  /** 0 when unsaid. */
+  readonly total: number
+  readonly expected: Digest | undefined
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/**
+ * Makes content of an ingest. The order is what makes it safe: bytes on disk, file in its place, name on disk, record.
+ * The file is linked, not moved, so that until the record is there the ingest is whole and can be resumed, and a cut
+ * leaves at most a blob that nobody names.
+ *
+ * @throws FAILED_PRECONDITION when size or digest are not as told, ALREADY_EXISTS when the namespace has the digest.
+ */
+export async function commitIngest(store: Store, call: Call, ingest: OpenIngest, commit: Commit): Promise<Digest> {
+  const { total, expected } = commit
+  validateLabels(commit.labels, 'info.Labels: ')
+  const size = ingest.offset
+  if (total > 0 && total !== size)
+    throw failedPrecondition(`"${ingest.ref}" failed size validation: ${size} != ${total}`)
+  const digest = expected === undefined ? ingest.digest() : await ingest.digestAs(expected.algorithm, call.signal)
+  if (expected !== undefined && expected.text !== digest.text)
+    throw failedPrecondition(`unexpected commit digest ${digest.text}, expected ${expected.text}`)
+
+  // From here until the record is written no sweep may look at this digest.
+  using _ = await store.digests.share(digest.text)
+  for (;;) {
+    if ((await whereIs(store, ingest.namespace, digest)) !== 'here') {
+      await ingest.settle()
+      await putIntoPlace(store, ingest.file, digest, size)
+      if (await record(store, call, ingest, digest, size, commit.labels)) {
+        await ingest.finish()
+        return digest
+      }
+    }
+    if (await joinExisting(store, call, ingest.namespace, digest, ingest.ref)) {
+      await ingest.finish()
+      throw alreadyExists(`content ${digest.text}`)
+    }
+  }
+}
+
+async function record(
+  store: Store,
+  call: Call,
+  ingest: OpenIngest,
+  digest: Digest,
+  size: number,
+  labels: Readonly<Record<string, string>>,
+): Promise<boolean> {
+  const time = now()
+  const info = Info.fromPartial({
+    digest: digest.text,
+    size,
+    createdAt: time,
+    updatedAt: time,
+    labels: withoutEmpty(labels),
+  })
+  const event = ContentCreate.fromPartial({ digest: digest.text, size })
+  const outcome = await store.metadata.transact(ingest.namespace, {
+    checks: [{ is: 'absent', table: tables.content, field: digest.text }],
+    writes: [
+      { op: 'set', table: tables.content, field: digest.text, value: encode(Info, info) },
+      { op: 'delete', table: tables.ingests, field: ingest.ref },
+    ],
+    ...leaseOf(call, [contentResource(digest)], [ingestResource(ingest.ref)]),
+    events: [eventOf('/content/create', 'containerd.events.ContentCreate', ContentCreate, event)],
+    touches: [contentResource(digest)],
+  })
+  return outcome.ok
+}
+
+async function putIntoPlace(store: Store, file: string, digest: Digest, size: number): Promise<void> {
+  const blob = store.layout.blob(digest)
+  try {
+    await link(file, blob)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+    // Of another namespace, or of an earlier commit that did not get to its record. Blobs are whole when they get their
+    // name, so another size means that somebody else has been at the file.
+    if ((await stat(blob)).size !== size) {
+      const beside = join(store.layout.ingests, `.${randomBytes(8).toString('hex')}`)
+      await link(file, beside)
+      await rename(beside, blob)
+    }
+  }
+  await store.directories.sync(store.layout.blobs(digest.algorithm))
+}

@@ -1,0 +1,1 @@
+export { type ContentService, type ContentServiceDeps, createContentService } from './content-service.ts'

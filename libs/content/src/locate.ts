@@ -1,0 +1,15 @@
+import { type LocateRequest, LocateResponse } from '@flotilla/api/flotilla/content/v1/content'
+import { type Call, notFound, requireNamespace } from '@flotilla/rpc'
+import { parseDigest } from './digest.ts'
+import { blobSize, contentNotFound, contentRecord } from './records.ts'
+import type { Store } from './store.ts'
+
+/** LocalBlobs.Locate: the path of a blob that the namespace has. */
+export async function locate(store: Store, request: LocateRequest, call: Call): Promise<LocateResponse> {
+  const digest = parseDigest(request.digest)
+  const record = await contentRecord(store, requireNamespace(call), digest)
+  if (record === undefined) throw contentNotFound(digest)
+  const size = await blobSize(store, digest)
+  if (size === undefined) throw notFound(`content ${digest.text} has no bytes on node ${store.node}`)
+  return LocateResponse.fromPartial({ path: store.layout.blob(digest), size })
+}

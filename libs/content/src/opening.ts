@@ -1,0 +1,142 @@
+import type { WriteContentRequest } from '@flotilla/api/containerd/services/content/v1/content'
+import { Ingest } from '@flotilla/api/flotilla/metadata/v1/records'
+import type { Timestamp } from '@flotilla/api/google/protobuf/timestamp'
+import { encode, now, tables } from '@flotilla/metadata'
+import { alreadyExists, type Call } from '@flotilla/rpc'
+import { adoptableSize } from './adoptable.ts'
+import { type Digest, parseDigest } from './digest.ts'
+import { IngestBytes } from './ingest-bytes.ts'
+import { createIngest, readIngest, removeIngest } from './ingest-directory.ts'
+import { OpenIngest } from './open-ingest.ts'
+import { ingestRecord, ingestResource, joinExisting, leaseOf, whereIs } from './records.ts'
+import type { Store } from './store.ts'
+import type { WriterPlace } from './writers.ts'
+
+/** Seconds that an ingest outlives its last opening when no lease holds it. */
+const lifetime = 24 * 60 * 60
+
+/** What the first message of a Write stream asks for. */
+export interface Opening {
+  readonly namespace: string
+  readonly ref: string
+  /** 0 when unsaid. */
+  readonly total: number
+  readonly expected: Digest | undefined
+}
+
+export const openingOf = (namespace: string, request: WriteContentRequest): Opening => ({
+  namespace,
+  ref: request.ref,
+  total: request.total,
+  expected: request.expected === '' ? undefined : parseDigest(request.expected),
+})
+
+/**
+ * Opens an ingest for its one writer: makes it, resumes it or starts it over.
+ *
+ * @throws ALREADY_EXISTS when the expected digest is content here (the lease holds it then), UNAVAILABLE while another
+ * writer has the ingest, NOT_FOUND for a lease that there is not.
+ */
+export async function openIngest(store: Store, call: Call, opening: Opening): Promise<OpenIngest> {
+  const { namespace, ref, expected } = opening
+  for (;;) {
+    const where = expected === undefined ? 'nowhere' : await whereIs(store, namespace, expected)
+    if (expected !== undefined && where === 'here') {
+      if (await joinExisting(store, call, namespace, expected)) throw alreadyExists(`content ${expected.text}`)
+      continue
+    }
+    const place = await store.writers.take(namespace, ref)
+    try {
+      // A record whose bytes are on another node does not keep anybody from bringing them to this one.
+      const opened = await begin(store, call, opening, place, where === 'nowhere')
+      if (opened !== undefined) {
+        place.opened(opened)
+        return opened
+      }
+    } catch (error) {
+      place.release()
+      throw error
+    }
+    // The expected content was committed by another in between.
+    place.release()
+  }
+}
+
+async function begin(
+  store: Store,
+  call: Call,
+  opening: Opening,
+  place: WriterPlace,
+  unlessCommitted: boolean,
+): Promise<OpenIngest | undefined> {
+  const { namespace, ref, total, expected } = opening
+  const directory = store.layout.ingest(namespace, ref)
+  // Held until the record is written, so that no sweep takes a blob that is being adopted.
+  using _ = expected === undefined ? undefined : await store.digests.share(expected.text)
+  const [known, stored, adoptable] = await Promise.all([
+    ingestRecord(store, namespace, ref),
+    readIngest(directory),
+    expected === undefined ? undefined : adoptableSize(store, expected, total),
+  ])
+  const adopted = expected === undefined || adoptable === undefined ? undefined : { digest: expected, size: adoptable }
+  const otherTotal = stored !== undefined && total > 0 && stored.total > 0 && total !== stored.total
+  const resumed = known === undefined || otherTotal || adopted !== undefined ? undefined : stored
+  const startedAt = resumed?.startedAt ?? now()
+  const record = Ingest.fromPartial({
+    ref,
+    node: store.node,
+    startedAt,
+    ...expiry(known, call.lease),
+    adopts: adopted?.digest.text ?? '',
+  })
+
+  const fresh = adopted === undefined && resumed === undefined
+  if (fresh) await createIngest(store.layout, { namespace, ref, startedAt, total })
+  if (adopted !== undefined) store.adoptions.add(adopted.digest.text, namespace, ref)
+  let recorded = false
+  try {
+    recorded = await writeRecord(store, call, opening, record, unlessCommitted)
+  } finally {
+    if (!recorded) {
+      if (fresh && known === undefined) await removeIngest(store.layout, directory)
+      if (adopted !== undefined && known?.adopts !== adopted.digest.text)
+        store.adoptions.remove(adopted.digest.text, namespace, ref)
+    }
+  }
+  if (!recorded) return undefined
+  if (known !== undefined && known.adopts !== record.adopts) store.adoptions.remove(known.adopts, namespace, ref)
+  if (adopted !== undefined && stored !== undefined) await removeIngest(store.layout, directory)
+
+  const algorithm = expected?.algorithm ?? 'sha256'
+  return new OpenIngest({
+    store,
+    place,
+    namespace,
+    record,
+    total: resumed?.total ?? total,
+    algorithm,
+    startedAt,
+    updatedAt: resumed?.updatedAt ?? startedAt,
+    bytes: adopted ?? (await IngestBytes.open(directory, algorithm, call.signal)),
+  })
+}
+
+/** Whether the record was written; not when the expected content turned up meanwhile. */
+async function writeRecord(store: Store, call: Call, opening: Opening, record: Ingest, unlessCommitted: boolean) {
+  const { namespace, ref, expected } = opening
+  const outcome = await store.metadata.transact(namespace, {
+    checks:
+      expected !== undefined && unlessCommitted ? [{ is: 'absent', table: tables.content, field: expected.text }] : [],
+    writes: [{ op: 'set', table: tables.ingests, field: ref, value: encode(Ingest, record) }],
+    ...leaseOf(call, [ingestResource(ref)]),
+    touches: [ingestResource(ref)],
+  })
+  return outcome.ok
+}
+
+/** Opened under a lease, an ingest keeps the deadline of its last opening without one, if there was any. */
+function expiry(known: Ingest | undefined, lease: string | undefined): { expireAt?: Timestamp } {
+  if (lease) return known?.expireAt === undefined ? {} : { expireAt: known.expireAt }
+  const time = now()
+  return { expireAt: { seconds: time.seconds + lifetime, nanos: time.nanos } }
+}

@@ -1,0 +1,33 @@
+import type { Metadata } from '@flotilla/metadata'
+import type { Adoptions } from './adoptions.ts'
+import type { DigestLocks } from './digest-locks.ts'
+import type { DirectorySync } from './directory-sync.ts'
+import type { Layout } from './layout.ts'
+import type { Writers } from './writers.ts'
+
+/**
+ * Who may have the bytes of another namespace's blob by naming its digest: `shared`, everyone; `isolated`, everyone if
+ * one that has it is labelled shareable, else who brings the bytes.
+ */
+export type SharingPolicy = 'shared' | 'isolated'
+
+/** What is told of troubles that no caller hears of; a pino logger fits. */
+export interface StoreLogger {
+  warn(about: object, message: string): void
+}
+
+/** What the methods of one content store work with. */
+export interface Store {
+  readonly metadata: Metadata
+  readonly layout: Layout
+  /** Name of the node whose disk this is. */
+  readonly node: string
+  readonly policy: SharingPolicy
+  readonly writers: Writers
+  readonly digests: DigestLocks
+  readonly adoptions: Adoptions
+  readonly directories: DirectorySync
+  /** Aborted when the store closes: open writers end. */
+  readonly closing: AbortSignal
+  readonly logger: StoreLogger | undefined
+}
