@@ -98,7 +98,9 @@ async function start(options: AppOptions, config: Config, listen: string | undef
   resources.defer(() => server.close(grace))
   await host.listening()
   logger.info({ address: bound, node: config.nodeName, pid: process.pid }, 'ready')
-  logger.info({ signal: await stopped }, 'stopping')
+  const signal = await stopped
+  health.stopServing()
+  logger.info({ signal }, 'stopping')
 }
 
 /** Where the metadata store and the message bus are, started here when they are ours to run. */

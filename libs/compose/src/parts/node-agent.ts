@@ -3,6 +3,8 @@ import { DriversDefinition, NodeTasksDefinition } from '@flotilla/api/flotilla/n
 import { createDrivers } from '@flotilla/drivers'
 import { registerNode } from '@flotilla/metadata'
 import { createNodeTasks } from '@flotilla/shim'
+import { native } from '@flotilla/snapshotter-native'
+import { overlayfs } from '@flotilla/snapshotter-overlayfs'
 import type { Part } from '../part.ts'
 
 /** What only a machine's own process can do: its snapshot directories, its shims. */
@@ -10,7 +12,10 @@ export const nodeAgent: Part = {
   name: 'node-agent',
   serves: [DriversDefinition, NodeTasksDefinition],
   async build({ client, config, logger, metadata, own, program, serveOnNode, socket, whenListening }) {
-    serveOnNode(DriversDefinition, await createDrivers({ root: config.root, logger }))
+    serveOnNode(
+      DriversDefinition,
+      own(await createDrivers({ root: config.root, drivers: [overlayfs(), native], logger })),
+    )
     const tasks = own(
       await createNodeTasks({
         root: config.root,
