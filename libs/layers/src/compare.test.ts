@@ -303,6 +303,14 @@ describe('a layer applied, changed, compared and applied again', () => {
     },
   )
 
+  it('believes only the attributes of its own kind of overlay', async () => {
+    for (const name of ['lower/d', 'upper/d']) mkdirSync(world.join(name))
+    writeFileSync(world.join('lower/d/kept'), '')
+    lsetxattr(world.join('upper/d'), 'user.overlay.opaque', Buffer.from('y'))
+    expect((await compare({ form: 'overlay' })).size).toBe(1024)
+    expect(names((await compare({ form: 'overlay-userxattr' })).path)).toEqual(['d/', 'd/.wh.kept'])
+  })
+
   it('refuses an upper directory that is not whole by itself, before it writes anything', async () => {
     mkdirSync(world.join('upper/d/moved'), { recursive: true })
     lsetxattr(world.join('upper/d/moved'), 'trusted.overlay.redirect', Buffer.from('/other'))

@@ -1,5 +1,7 @@
-import { createReadStream } from 'node:fs'
-import { pipeline, type Readable } from 'node:stream'
+import { read } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { pipeline } from 'node:stream'
+import { promisify } from 'node:util'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 
 export type Compression = 'none' | 'gzip' | 'zstd'
@@ -27,51 +29,64 @@ export interface LayerSource {
 }
 
 /**
- * The uncompressed bytes of a layer, in chunks. Decompression runs on a thread of its own while a chunk is used, and at
- * most a few chunks wait.
+ * The uncompressed bytes of a layer, in chunks. Reading and decompressing go on on other threads while a chunk is used,
+ * and at most a few chunks wait. When this has ended, nothing reads the descriptor any more.
  */
-export async function* openLayer(source: LayerSource, signal: AbortSignal): AsyncGenerator<Buffer> {
-  const raw =
-    'path' in source.from
-      ? createReadStream(source.from.path, { highWaterMark: chunkSize, signal })
-      : createReadStream('', { fd: source.from.fd, autoClose: false, highWaterMark: chunkSize, signal })
+export async function* openLayer({ from, compression }: LayerSource, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const file = 'path' in from ? await open(from.path, 'r') : undefined
+  const chunks = chunksOf(file?.fd ?? ('fd' in from ? from.fd : -1), signal)
   try {
-    if (source.compression === 'none') {
-      yield* chunksOf(raw)
-      return
-    }
-    const { start, rest } = await peek(raw)
-    const compression = detectCompression(start)
     if (compression === 'none') {
-      yield* rest
+      yield* chunks
       return
     }
-    yield* decompress(rest, compression)
+    const start = await firstBytes(chunks)
+    const found = detectCompression(start)
+    const all = withStart(start, chunks)
+    yield* found === 'none' ? all : decompress(all, found)
   } finally {
-    raw.destroy()
+    // Also waits for a read under way: its descriptor may be another file's as soon as it is closed.
+    await chunks.return(undefined)
+    await file?.close()
   }
 }
 
-async function* chunksOf(stream: Readable): AsyncGenerator<Buffer> {
-  for await (const chunk of stream) yield chunk as Buffer
+const readAsync = promisify(read)
+
+async function readChunk(fd: number): Promise<Buffer> {
+  const { bytesRead, buffer } = await readAsync(fd, Buffer.allocUnsafe(chunkSize), 0, chunkSize, null)
+  return buffer.subarray(0, bytesRead)
 }
 
-/** The first bytes of a stream, and all of it. */
-async function peek(stream: Readable): Promise<{ start: Buffer; rest: AsyncGenerator<Buffer> }> {
-  const chunks = chunksOf(stream)
+/** A file or pipe from where it stands to its end, one chunk read ahead. */
+async function* chunksOf(fd: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+  let next = readChunk(fd)
+  try {
+    for (;;) {
+      const chunk = await next
+      signal.throwIfAborted()
+      if (chunk.length === 0) return
+      next = readChunk(fd)
+      yield chunk
+    }
+  } finally {
+    await next.catch(() => {})
+  }
+}
+
+async function firstBytes(chunks: AsyncGenerator<Buffer>): Promise<Buffer> {
   let start: Buffer = Buffer.alloc(0)
   while (start.length < magicLength) {
     const next = await chunks.next()
     if (next.done === true) break
     start = start.length === 0 ? next.value : Buffer.concat([start, next.value])
   }
-  return {
-    start,
-    rest: (async function* () {
-      if (start.length > 0) yield start
-      yield* chunks
-    })(),
-  }
+  return start
+}
+
+async function* withStart(start: Buffer, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  if (start.length > 0) yield start
+  yield* rest
 }
 
 async function* decompress(input: AsyncGenerator<Buffer>, compression: 'gzip' | 'zstd'): AsyncGenerator<Buffer> {
@@ -80,7 +95,7 @@ async function* decompress(input: AsyncGenerator<Buffer>, compression: 'gzip' | 
   // Its failure reaches the reader below: whichever of the two ends badly destroys the other.
   pipeline(input, stream, () => {})
   try {
-    yield* chunksOf(stream)
+    for await (const chunk of stream) yield chunk as Buffer
   } catch (error) {
     throw new Error(`${compression}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   } finally {

@@ -226,7 +226,7 @@ describe('broken streams', () => {
 })
 
 describe('size', () => {
-  it('of 1 GiB of zeros in 1 MiB is streamed', async () => {
+  it('of 1 GiB of zeros in 1 MiB is streamed', { timeout: 60_000 }, async () => {
     const header = tarHeader({ type: '0', name: 'zeros', mode: 0o644, mtime: 0, size: 2 ** 30 })
     const zeros = gzipSync(Buffer.alloc(2 ** 24))
     const members = [gzipSync(header), ...Array.from({ length: 64 }, () => zeros), gzipSync(tarTrailer())]
@@ -241,7 +241,7 @@ describe('size', () => {
     expect(statSync(world.join('root/zeros')).size).toBe(2 ** 30)
   })
 
-  it('of many entries needs little memory', async () => {
+  it('of many entries needs little memory', { timeout: 60_000 }, async () => {
     const file = openSync(world.join('layer'), 'w')
     const count = 120_000
     for (let at = 0; at < count; at += 1000) {
@@ -262,7 +262,7 @@ describe('size', () => {
 })
 
 describe('mutated archives (fixed seed)', () => {
-  it('never write outside the root and never hang', async () => {
+  it('never write outside the root and never hang', { timeout: 60_000 }, async () => {
     const random = seeded(20240607)
     const below = (limit: number) => Math.floor(random() * limit)
     const hostile: LayerEntry[] = [

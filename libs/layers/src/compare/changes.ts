@@ -16,6 +16,8 @@ export type UpperForm =
   | 'whole'
   /** It is an overlay's upper directory over exactly the lower tree: it holds changes and whiteouts. */
   | 'overlay'
+  /** The same of an overlay mounted with `userxattr`: its state is in `user.` instead of `trusted.` attributes. */
+  | 'overlay-userxattr'
 
 export interface Comparison {
   readonly lower: TreeSide
@@ -28,7 +30,7 @@ export interface Comparison {
  * tree is reported by its top; a directory that something else takes the place of is not reported as removed.
  */
 export function* changes(comparison: Comparison): Generator<Change> {
-  yield* compareDirectory(comparison, '', true, comparison.form === 'whole' || isOpaque(comparison.upper, ''))
+  yield* compareDirectory(comparison, '', true, isWhole(comparison, ''))
 }
 
 /** `whole`: names that the upper directory lacks are removed, not unchanged. */
@@ -44,7 +46,7 @@ function* compareDirectory(
   for (const name of merged(lowerNames, upperNames)) {
     const path = directory === '' ? name : `${directory}/${name}`
     const found = upper.stat(path)
-    const hidden = found !== undefined && form === 'overlay' && isWhiteout(found)
+    const hidden = found !== undefined && form !== 'whole' && isWhiteout(found)
     const below = hasLower ? lower.stat(path) : undefined
     if (found === undefined || hidden) {
       if (below !== undefined) yield { kind: 'removed', path }
@@ -58,7 +60,7 @@ function* compareDirectory(
     const lowerIsDirectory = below !== undefined && isDirectory(below)
     // One directory seen through two bind mounts has nothing to tell.
     if (lowerIsDirectory && below.inode === found.inode && below.device === found.device) continue
-    yield* compareDirectory(comparison, path, lowerIsDirectory, form === 'whole' || isOpaque(upper, path))
+    yield* compareDirectory(comparison, path, lowerIsDirectory, isWhole(comparison, path))
   }
 }
 
@@ -76,13 +78,14 @@ function isWhiteout(stat: FileStat): boolean {
   return typeOf(stat) === fileType.character && stat.rdevMajor === 0 && stat.rdevMinor === 0
 }
 
-function isOpaque(upper: TreeSide, path: ByteString): boolean {
-  return overlayXattr(upper, path, 'opaque')?.toString() === 'y'
+/** Whether a directory of the upper tree is all that can be seen there. */
+function isWhole({ upper, form }: Comparison, path: ByteString): boolean {
+  return form === 'whole' || overlayXattr(upper, form, path, 'opaque')?.toString() === 'y'
 }
 
-/** Overlay keeps its state in `trusted.`, or in `user.` when mounted with `userxattr`. */
-function overlayXattr(upper: TreeSide, path: ByteString, name: string): Buffer | undefined {
-  return upper.xattr(path, `trusted.overlay.${name}`) ?? upper.xattr(path, `user.overlay.${name}`)
+// Only the one kind that the mount uses: in a container anybody may set the other on his own directories.
+function overlayXattr(upper: TreeSide, form: UpperForm, path: ByteString, name: string): Buffer | undefined {
+  return upper.xattr(path, `${form === 'overlay-userxattr' ? 'user' : 'trusted'}.overlay.${name}`)
 }
 
 /**
@@ -90,16 +93,16 @@ function overlayXattr(upper: TreeSide, path: ByteString, name: string): Buffer |
  * files that hold only metadata, whiteouts as attributes) leave parts elsewhere; then the overlay has to be mounted and
  * compared as a whole.
  */
-export function isSelfContained(upper: TreeSide, directory: ByteString = ''): boolean {
+export function isSelfContained(upper: TreeSide, form: UpperForm, directory: ByteString = ''): boolean {
   for (const name of upper.names(directory)) {
     const path = directory === '' ? name : `${directory}/${name}`
     const stat = upper.stat(path)
     if (stat === undefined) continue
     for (const feature of ['redirect', 'metacopy', 'whiteout', 'opaque']) {
-      const value = overlayXattr(upper, path, feature)
+      const value = overlayXattr(upper, form, path, feature)
       if (value !== undefined && !(feature === 'opaque' && value.toString() === 'y')) return false
     }
-    if (isDirectory(stat) && !isSelfContained(upper, path)) return false
+    if (isDirectory(stat) && !isSelfContained(upper, form, path)) return false
   }
   return true
 }

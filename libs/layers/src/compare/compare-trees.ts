@@ -29,7 +29,7 @@ const changesPerTurn = 1000
 export async function compareTrees(request: CompareRequest, signal: AbortSignal): Promise<CompareResult | undefined> {
   const lower = new TreeSide(request.lower)
   const upper = new TreeSide(request.upper)
-  if (request.form === 'overlay' && !isSelfContained(upper)) return undefined
+  if (request.form !== 'whole' && !isSelfContained(upper, request.form)) return undefined
   const writer = new ChangeWriter(upper, request.sourceDateEpoch)
   using output = new LayerOutput(request.outputPath, request.compression)
   let count = 0
