@@ -114,7 +114,7 @@ if (wanted.has('lint')) {
   check('format and lint', 'biome', 'check', '--diagnostic-level=warn', '.')
   check('package boundaries', 'node', 'tools/check-boundaries.mjs')
   check('types', 'nx', 'run-many', '-t', 'typecheck', '--outputStyle=static')
-  check('types of the end-to-end suites', 'tsc', '-p', 'tools/e2e/tsconfig.json')
+  check('types of the tools', 'tsc', '-p', 'tools/tsconfig.json')
   checkWire()
   if (existsSync(join(root, 'tools/compose-check'))) check('compose file', 'tools/compose-check')
 }

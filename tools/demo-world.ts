@@ -1,0 +1,68 @@
+// What the demo runs against: a registry with an image in it, and flotilla, in a directory of their own. Writes a line
+// of JSON when both serve, and takes everything away when it gets SIGTERM.
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, rmdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { buildImage, pushImage, startRegistry, startServer, tempWorld } from '@flotilla/testing'
+
+export interface DemoWorld {
+  readonly directory: string
+  readonly socket: string
+  /** Of the image that was built. */
+  readonly reference: string
+  readonly log: string
+}
+
+const standalone = fileURLToPath(new URL('standalone', import.meta.url))
+
+// Ctrl-C reaches the whole foreground group; the demo itself decides when this ends.
+process.on('SIGINT', () => {})
+const told = once(process, 'SIGTERM')
+
+await using world = await tempWorld({ name: 'demo' })
+const socket = world.join('containerd.sock')
+const ctr = (...args: string[]) =>
+  execFileSync('ctr', ['--address', socket, ...args], { encoding: 'utf8', stdio: 'pipe' })
+
+const registry = world.own(await startRegistry())
+const image = await buildImage({
+  config: { Cmd: ['sh'] },
+  layers: [[{ name: 'etc/motd', content: 'Ahoy from a layer\n' }]],
+})
+const reference = await pushImage(registry, 'demo/busybox:1', image)
+const log = world.join('flotilla.log')
+world.own(
+  await startServer({
+    command: standalone,
+    args: ['--root', world.join('root'), '--state', world.join('state'), '--address', socket],
+    log,
+    ready: async () => ctr('version') !== '',
+  }),
+)
+world.cleanup(removeContainers)
+
+const about: DemoWorld = { directory: world.path, socket, reference, log }
+process.stdout.write(`${JSON.stringify(about)}\n`)
+await told
+
+/** Containers would outlive flotilla, as they should; but here they are part of the show. */
+function removeContainers(): void {
+  const words = (text: string) => text.split('\n').filter((word) => word !== '')
+  for (const namespace of words(ctr('namespaces', 'ls', '-q'))) {
+    for (const id of words(ctr('-n', namespace, 'tasks', 'ls', '-q')))
+      ctr('-n', namespace, 'tasks', 'rm', '--force', id)
+    removeEmptyGroups(namespace)
+  }
+}
+
+/** The control group that held a namespace's containers; one that holds others too is not empty and stays. */
+function removeEmptyGroups(namespace: string): void {
+  for (const controller of readdirSync('/sys/fs/cgroup')) {
+    try {
+      rmdirSync(`/sys/fs/cgroup/${controller}/${namespace}`)
+    } catch {
+      // Not there or not empty.
+    }
+  }
+}
