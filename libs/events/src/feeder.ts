@@ -33,18 +33,18 @@ export function createFeeder({ metadata, nats, tail, retention, logger }: Feeder
   async function watch() {
     for await (const { type } of statuses) {
       if (type === 'disconnect') connected = false
-      if (type === 'reconnect') {
-        connected = true
-        // Whoever it is that we are connected to now may have less than what we were told is stored.
-        session.abort()
-      }
+      if (type === 'reconnect') connected = true
+      // What was under way is not waited for. Whoever it is that we are connected to next may have less than what we
+      // were told is stored.
+      if (type === 'disconnect' || type === 'reconnect') session.abort()
     }
   }
 
   /** The event to go on with. What the stream has must be what the log has; else it is made anew. */
   async function begin(): Promise<{ from: number; end: StreamEnd; logId: string }> {
-    const state = await logState(metadata.redis)
+    // In this order: the log then has at least what another feeder has published by now.
     let end = await stream.end()
+    const state = await logState(metadata.redis)
     if (end.last !== undefined && !(await agrees(end.last, state))) {
       logger.warn(
         { stream: end.last.sequence, log: state.last },
@@ -66,14 +66,13 @@ export function createFeeder({ metadata, nats, tail, retention, logger }: Feeder
     return entry !== undefined && (last.bytes.length === 0 || entry.bytes.equals(last.bytes))
   }
 
-  async function feed() {
-    session = new AbortController()
+  async function feed(session: AbortSignal) {
     const { from, end, logId } = await begin()
     if (failing) logger.info({ from }, 'feeding JetStream again')
     failing = false
     let after = end.streamSequence
     let previous: number | undefined
-    const signal = AbortSignal.any([stop.signal, session.signal, AbortSignal.timeout(lookAgain)])
+    const signal = AbortSignal.any([stop.signal, session, AbortSignal.timeout(lookAgain)])
     for await (const events of tail.read(from, signal)) {
       // The first event of a log gives it its id: look again, now that it has one.
       if (logId === '') return
@@ -96,7 +95,8 @@ export function createFeeder({ metadata, nats, tail, retention, logger }: Feeder
   async function run() {
     while (!stop.signal.aborted) {
       try {
-        if (connected) await feed()
+        session = new AbortController()
+        if (connected) await untilAborted(feed(session.signal), AbortSignal.any([stop.signal, session.signal]))
         else await sleep(50, undefined, { signal: stop.signal })
       } catch (error) {
         if (stop.signal.aborted) return
@@ -120,5 +120,18 @@ export function createFeeder({ metadata, nats, tail, retention, logger }: Feeder
       statuses.stop?.()
       await Promise.all([running, statuses.stop ? watching : undefined])
     },
+  }
+}
+
+/** What a promise gives, or the signal's reason if that comes first. */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const onAbort = () => reject(signal.reason)
+  if (signal.aborted) onAbort()
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([work, promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
   }
 }
