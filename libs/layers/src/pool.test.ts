@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, openSync, readdirSync, writeFileSync, writeSync } from 'node:fs'
 import { mkfifo } from '@flotilla/linux'
 import { type TempWorld, tarOf, tempWorld } from '@flotilla/testing'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -20,13 +20,8 @@ function target(name: string) {
 
 const from = (path: string) => ({ from: { path }, compression: 'detect' }) as const
 
-/** A layer that never ends: a named pipe that somebody holds open. */
-function endless(): string {
-  const path = world.join('endless')
-  mkfifo(path)
-  openSync(path, 'r+')
-  return path
-}
+/** A layer that never ends: two blocks of zeros are an empty tar, and what follows is read to its end. */
+const endless = '/dev/zero'
 
 async function layer(name: string): Promise<string> {
   writeFileSync(world.join(name), await tarOf([{ name: `file-of-${name}`, content: 'x' }]))
@@ -58,7 +53,7 @@ it('goes on after a job failed', async () => {
 it('stops a running job when its signal is aborted, and takes the next', async () => {
   await using pool = createLayerPool({ workers: 1, cancelGrace: 200 })
   const controller = new AbortController()
-  const running = pool.apply({ source: from(endless()), target: target('a'), signal: controller.signal })
+  const running = pool.apply({ source: from(endless), target: target('a'), signal: controller.signal })
   const next = pool.apply({ source: from(await layer('l')), target: target('b') })
   controller.abort(new Error('no longer wanted'))
   await expect(running).rejects.toThrow('no longer wanted')
@@ -69,7 +64,7 @@ it('stops a running job when its signal is aborted, and takes the next', async (
 it('drops a waiting job when its signal is aborted', async () => {
   await using pool = createLayerPool({ workers: 1, cancelGrace: 200 })
   const [first, second] = [new AbortController(), new AbortController()]
-  const running = pool.apply({ source: from(endless()), target: target('a'), signal: first.signal })
+  const running = pool.apply({ source: from(endless), target: target('a'), signal: first.signal })
   const waiting = pool.apply({ source: from(await layer('l')), target: target('b'), signal: second.signal })
   second.abort()
   await expect(waiting).rejects.toMatchObject({ name: 'AbortError' })
@@ -84,12 +79,28 @@ it('drops a waiting job when its signal is aborted', async () => {
 
 it('ends what runs and waits when it is closed', async () => {
   const pool = createLayerPool({ workers: 1, cancelGrace: 200 })
-  const running = pool.apply({ source: from(endless()), target: target('a') })
+  const running = pool.apply({ source: from(endless), target: target('a') })
   const waiting = pool.apply({ source: from(await layer('l')), target: target('b') })
   const both = Promise.allSettled([running, waiting])
   await pool[Symbol.asyncDispose]()
   expect((await both).map((one) => one.status)).toEqual(['rejected', 'rejected'])
   await expect(pool.apply({ source: from(world.join('l')), target: target('c') })).rejects.toThrow('closed')
+})
+
+it('gives up a job that waits for a silent pipe', async () => {
+  await using pool = createLayerPool({ workers: 1, cancelGrace: 50 })
+  mkfifo(world.join('silent'))
+  const writer = openSync(world.join('silent'), 'r+')
+  const running = pool.apply({
+    source: from(world.join('silent')),
+    target: target('a'),
+    signal: AbortSignal.timeout(200),
+  })
+  await expect(running).rejects.toMatchObject({ name: 'TimeoutError' })
+  // Lets the thread end.
+  writeSync(writer, 'x')
+  await pool.apply({ source: from(await layer('l')), target: target('b') })
+  expect(readdirSync(world.join('b'))).toEqual(['file-of-l'])
 })
 
 it('fails a job that needs too much memory, and only that one', { timeout: 60_000 }, async () => {

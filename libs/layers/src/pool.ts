@@ -12,7 +12,10 @@ export interface LayerPoolOptions {
   readonly workerUrl?: URL
   /** MiB of JavaScript memory that one job may use before it fails; 1024 unless given. */
   readonly memoryLimit?: number
-  /** Milliseconds that a cancelled job has to stop before its thread is ended; 5000 unless given. */
+  /**
+   * Milliseconds that a cancelled job has to stop before its thread is ended, and its thread to end before it is left
+   * alone; 5000 unless given. Only a pipe whose writer is silent needs the second: end its writer.
+   */
   readonly cancelGrace?: number
 }
 
@@ -160,7 +163,14 @@ function converse(worker: Worker, task: Task, cancelGrace: number): Promise<Outc
     let crash: unknown
     const cancel = () => {
       worker.postMessage({ kind: 'cancel', id: task.id } satisfies ToWorker)
-      timer = setTimeout(() => void worker.terminate(), cancelGrace)
+      timer = setTimeout(() => {
+        void worker.terminate()
+        // A thread that waits for a silent pipe ends only with the pipe.
+        timer = setTimeout(() => settle({ answer: failure('it does not end'), alive: false }), cancelGrace)
+      }, cancelGrace)
+    }
+    const failure = (reason: string): FromWorker => {
+      return { id: task.id, kind: 'failed', message: `layer worker ended: ${reason}`, code: undefined }
     }
     const settle = (outcome: Outcome) => {
       clearTimeout(timer)
@@ -177,9 +187,7 @@ function converse(worker: Worker, task: Task, cancelGrace: number): Promise<Outc
       crash = error
     }
     const onExit = () => {
-      const reason = crash instanceof Error ? crash.message : 'it was stopped'
-      const message = `layer worker ended: ${reason}`
-      settle({ answer: { id: task.id, kind: 'failed', message, code: undefined }, alive: false })
+      settle({ answer: failure(crash instanceof Error ? crash.message : 'it was stopped'), alive: false })
     }
     worker.on('message', onMessage)
     worker.on('error', onError)
