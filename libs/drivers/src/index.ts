@@ -1,0 +1,1 @@
+export { createDrivers, type Drivers, type DriversDeps } from './service.ts'

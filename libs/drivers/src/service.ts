@@ -1,0 +1,79 @@
+import { join } from 'node:path'
+import type { Driver, DriversDefinition } from '@flotilla/api/flotilla/node/v1/node'
+import type { Logger } from '@flotilla/log'
+import { invalidArgument, type ServiceOf } from '@flotilla/rpc'
+import type { DriverKind, SnapshotDriver } from '@flotilla/snapshot-driver'
+import { explained } from './explained.ts'
+
+export interface DriversDeps {
+  /** The daemon's root directory; each driver has a directory below it, named as containerd's plugin is. */
+  readonly root: string
+  readonly drivers: readonly DriverKind[]
+  readonly logger: Logger
+  /** Milliseconds that a new directory is protected from collection, until a record names it; 60,000 by default. */
+  readonly protection?: number
+}
+
+/** The service, and the end of the drivers. */
+export type Drivers = ServiceOf<DriversDefinition> & AsyncDisposable
+
+interface Opened {
+  readonly description: Driver
+  readonly driver: SnapshotDriver | undefined
+}
+
+async function open(kind: DriverKind, { root: daemonRoot, logger }: DriversDeps): Promise<Opened> {
+  const root = join(daemonRoot, `io.containerd.snapshotter.v1.${kind.name}`)
+  try {
+    const driver = await kind.open(root, logger)
+    const capabilities = [...driver.capabilities]
+    return { description: { name: kind.name, root, capabilities, unavailable: '' }, driver }
+  } catch (err) {
+    logger.warn({ err, snapshotter: kind.name }, 'snapshotter not loaded')
+    const unavailable = (err instanceof Error && err.message) || String(err)
+    return { description: { name: kind.name, root, capabilities: [], unavailable }, driver: undefined }
+  }
+}
+
+/**
+ * Opens the snapshot drivers of this node and serves them. One that cannot be opened is listed as unavailable, and to
+ * all other calls it is not loaded.
+ */
+export async function createDrivers(deps: DriversDeps): Promise<Drivers> {
+  const { protection = 60_000 } = deps
+  const opened = await Promise.all(deps.drivers.map((kind) => open(kind, deps)))
+  const byName = new Map(opened.map((one) => [one.description.name, one.driver]))
+
+  async function use<T>(snapshotter: string, what: string, work: (driver: SnapshotDriver) => Promise<T>): Promise<T> {
+    if (snapshotter === '') throw invalidArgument('snapshotter argument missing')
+    const driver = byName.get(snapshotter)
+    if (driver === undefined) throw invalidArgument(`snapshotter not loaded: ${snapshotter}`)
+    try {
+      return await work(driver)
+    } catch (error) {
+      throw explained(`snapshotter ${snapshotter}: ${what}`, error)
+    }
+  }
+
+  return {
+    list: async () => ({ drivers: opened.map(({ description }) => description) }),
+    create: (request, call) =>
+      use(request.snapshotter, 'make a snapshot', async (driver) => ({
+        id: await driver.create(request, call.signal),
+      })),
+    mounts: (request) =>
+      use(request.snapshotter, 'find mounts', async (driver) => ({ mounts: await driver.mounts(request) })),
+    usage: (request, call) => use(request.snapshotter, 'measure', (driver) => driver.usage(request, call.signal)),
+    commit: (request, call) => use(request.snapshotter, 'commit', (driver) => driver.commit(request, call.signal)),
+    remove: ({ snapshotter, ids }) =>
+      use(snapshotter, 'remove', async (driver) => {
+        await driver.remove(ids)
+        return {}
+      }),
+    ids: ({ snapshotter }) =>
+      use(snapshotter, 'list directories', async (driver) => ({ ids: await driver.ids(protection) })),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(opened.map(({ driver }) => driver?.[Symbol.asyncDispose]()))
+    },
+  }
+}

@@ -1,0 +1,5 @@
+export { type Directories, openDirectories } from './directories.ts'
+export { diskUsage } from './disk-usage.ts'
+export type { Directory, DiskUsage, DriverKind, DriverMount, NewDirectory, SnapshotDriver } from './driver.ts'
+export { driverLabelPrefix, gidMappingLabel, uidMappingLabel } from './labels.ts'
+export { type Turns, takeTurns } from './turns.ts'

@@ -1,0 +1,2 @@
+export { copyTree } from './copy-tree.ts'
+export { native } from './driver.ts'

@@ -1,0 +1,26 @@
+import { chmod, mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { lchown, lstatx } from '@flotilla/linux'
+import type { Owner } from './id-mapping.ts'
+
+export interface NewOverlayDirectory {
+  readonly readonly: boolean
+  /** Who the container's root is outside; undefined when ids are not mapped. */
+  readonly owner: Owner | undefined
+  /** The `fs` directory of the nearest parent. */
+  readonly parent: string | undefined
+}
+
+/** Fills a snapshot's directory. The modes hold whatever the process's umask is. */
+export async function makeDirectory(directory: string, { readonly, owner, parent }: NewOverlayDirectory) {
+  const own = join(directory, 'fs')
+  await mkdir(own)
+  await chmod(own, 0o755)
+  // The root of a mount has the owner of the uppermost directory, so it must be that of the tree below.
+  const wanted = owner ?? (parent === undefined ? undefined : lstatx(parent))
+  if (wanted !== undefined) lchown(own, wanted.uid, wanted.gid)
+  if (readonly) return
+  const work = join(directory, 'work')
+  await mkdir(work)
+  await chmod(work, 0o711)
+}
