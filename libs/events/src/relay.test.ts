@@ -71,12 +71,17 @@ describe('the relay', () => {
     await using redis = await startRedis({ relaxed: true })
     await using metadata = await createMetadata({ url: redis.url, origin: 'n1' })
     const stop = publishing(metadata, ['a', 'b', 'c'])
+    // The next one is there before the last one dies, so that two also meet.
+    let running = await relayProcess(redis.url)
     for (let kill = 0; kill < 8; kill++) {
-      const child = await relayProcess(redis.url)
+      const next = await relayProcess(redis.url)
       await sleep(Math.random() * 40)
-      child.kill('SIGKILL')
-      await once(child, 'exit')
+      running.kill('SIGKILL')
+      await once(running, 'exit')
+      running = next
     }
+    running.kill('SIGKILL')
+    await once(running, 'exit')
     const acknowledged = await stop()
     await using service = createEventsService({ metadata, nodeName: 'n1', logger: quiet })
     await expectEach(service, acknowledged)
