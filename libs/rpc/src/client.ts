@@ -55,21 +55,26 @@ async function send(
 }
 
 /** Iterates a readable gRPC call, giving errors their class and cancelling when the consumer leaves early. */
-async function* receive(
+function receive(
   wire: MessageSource & { cancel(): void },
   untie: () => void,
   failure: () => unknown,
 ): AsyncGenerator<unknown> {
-  let ended = false
-  try {
-    yield* messagesOf(wire)
-    ended = true
-  } catch (error) {
-    ended = true
-    throw toRpcError(failure() ?? error)
-  } finally {
-    untie()
-    if (!ended) wire.cancel()
+  const messages = messagesOf(wire)
+  return answers()
+
+  async function* answers() {
+    let ended = false
+    try {
+      yield* messages
+      ended = true
+    } catch (error) {
+      ended = true
+      throw toRpcError(failure() ?? error)
+    } finally {
+      untie()
+      if (!ended) wire.cancel()
+    }
   }
 }
 

@@ -8,9 +8,10 @@ export interface MessageSource {
 /**
  * The messages of a gRPC stream, one at a time: the stream is paused while the consumer is busy, so at most the messages
  * already decoded are held. Ends with the stream, throws its error. Node's own iterator of a duplex stream would also
- * wait for (and on leaving destroy) the other direction, which has a life of its own.
+ * wait for (and on leaving destroy) the other direction, which has a life of its own. It listens from the start, not
+ * from the first read: an error event that nobody listens for would end the process.
  */
-export async function* messagesOf(source: MessageSource): AsyncGenerator<unknown> {
+export function messagesOf(source: MessageSource): AsyncGenerator<unknown> {
   const queue: unknown[] = []
   const end: { kind: 'open' | 'ended' | 'failed'; error?: unknown } = { kind: 'open' }
   let wake = () => {}
@@ -27,14 +28,19 @@ export async function* messagesOf(source: MessageSource): AsyncGenerator<unknown
   source.on('close', () => settle('ended'))
   source.on('cancelled', () => settle('ended'))
   source.on('error', (error) => settle('failed', error))
-  for (;;) {
-    while (queue.length > 0) yield queue.shift()
-    if (end.kind === 'failed') throw end.error
-    if (end.kind === 'ended') return
-    source.resume()
-    await new Promise<void>((resolve) => {
-      wake = resolve
-      if (queue.length > 0 || end.kind !== 'open') resolve()
-    })
+  source.pause()
+  return take()
+
+  async function* take(): AsyncGenerator<unknown> {
+    for (;;) {
+      while (queue.length > 0) yield queue.shift()
+      if (end.kind === 'failed') throw end.error
+      if (end.kind === 'ended') return
+      source.resume()
+      await new Promise<void>((resolve) => {
+        wake = resolve
+        if (queue.length > 0 || end.kind !== 'open') resolve()
+      })
+    }
   }
 }

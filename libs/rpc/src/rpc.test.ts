@@ -150,6 +150,20 @@ describe('a service over gRPC', () => {
     await aborted.promise
   })
 
+  it('survives the failure of a stream that nobody reads', async () => {
+    const client = await start({
+      // biome-ignore lint/correctness/useYield: it fails before it has anything to give
+      async *read(): AsyncGenerator<ReadContentResponse> {
+        throw notFound('content digest d')
+      },
+    })
+    client.read({ digest: 'd', offset: 0, size: 0 }, makeCall())
+    await expect(client.info({ digest: 'd' }, makeCall())).rejects.toMatchObject({ code: status.UNIMPLEMENTED })
+    const late = client.read({ digest: 'd', offset: 0, size: 0 }, makeCall())
+    await expect(client.info({ digest: 'd' }, makeCall())).rejects.toMatchObject({ code: status.UNIMPLEMENTED })
+    await expect(late[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: status.NOT_FOUND })
+  })
+
   it('passes through a gateway unread, streams, errors and all', async () => {
     await start({
       info: async () => InfoResponse.fromPartial({ info: { digest: 'd' } }),
