@@ -1,7 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { startServer, type TempWorld } from '@flotilla/testing'
 import { runCtr } from './ctr.ts'
+import { childrenOf } from './processes.ts'
 import type { System } from './system.ts'
 import { debian12, repository } from './versions.ts'
 
@@ -15,7 +15,13 @@ export async function startStandalone(world: TempWorld, more: readonly string[] 
     log,
     ready: async () => (await runCtr({ address, version: debian12, args: ['version'] })).code === 0,
   })
-  const processes = () => processTree(server.pid, ['redis-server', 'nats-server'])
+  async function processes() {
+    const found = new Map<string, number>()
+    if (server.pid === undefined) return found
+    found.set('main', server.pid)
+    for (const [program, pid] of childrenOf(server.pid)) if (/redis|nats/.test(program)) found.set(program, pid)
+    return found
+  }
   return {
     kind: 'standalone',
     address,
@@ -28,19 +34,4 @@ export async function startStandalone(world: TempWorld, more: readonly string[] 
     stop: () => server.kill('SIGTERM'),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   }
-}
-
-/** A process as `main` and those of its children that run one of the named programs. */
-async function processTree(pid: number | undefined, programs: readonly string[]): Promise<Map<string, number>> {
-  const found = new Map<string, number>()
-  if (pid === undefined) return found
-  found.set('main', pid)
-  for (const entry of await readdir('/proc')) {
-    const status = await readFile(`/proc/${entry}/stat`, 'utf8').catch(() => '')
-    const match = /^(\d+) \((.*)\) \S (\d+) /.exec(status)
-    if (match === null || Number(match[3]) !== pid) continue
-    const program = programs.find((name) => name.startsWith(match[2] ?? '-'))
-    if (program !== undefined) found.set(program, Number(match[1]))
-  }
-  return found
 }
