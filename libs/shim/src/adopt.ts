@@ -5,7 +5,7 @@ import { hasCode, makeCall, status } from '@flotilla/rpc'
 import { readBootstrap } from './bootstrap.ts'
 import { type Bundle, listBundles, readBundleFile, removeBundle, removeRests } from './bundle.ts'
 import { now } from './exit.ts'
-import { followShimLog, type Node } from './node.ts'
+import { followShimLog, type Node, servingShims } from './node.ts'
 import { ProcessRecord, type TaskProcess } from './process-record.ts'
 import { deleteTask, removeRemains, undoTask } from './remove-task.ts'
 import { Shim } from './shim.ts'
@@ -76,7 +76,7 @@ async function adopt(node: Node, bundle: Bundle): Promise<string> {
     await undoTask(node, remains, shim, answer === 'none')
     return 'undid a task that nobody was told of'
   }
-  const task = new Task({ binary, bundle, log: followShimLog(node, bundle), record, shim })
+  const task = new Task({ adopted: true, binary, bundle, log: followShimLog(node, bundle), record, shim })
   const key = taskKey(bundle.namespace, bundle.id)
   node.tasks.set(key, task)
   if (answer === 'none') {
@@ -143,11 +143,15 @@ async function adoptExec(node: Node, task: Task, execId: string, process: TaskPr
   await reportExit(node, task.bundle, execId, process, state)
 }
 
-/** Ends shims of ours that serve no task: their bundles went before they did. */
+/** Ends shims of ours that serve no task and have no bundle: it went before they did. */
 async function killStrays(node: Node): Promise<void> {
   const { grpcAddress, logger } = node.deps
-  const known = new Set([...node.tasks.values()].map((task) => task.shim.pid))
-  const strays = (await shimProcesses(grpcAddress)).filter(({ pid }) => !known.has(pid))
+  const serving = servingShims(node)
+  // One that could not be adopted keeps its bundle, and may only be slow.
+  const kept = new Set((await listBundles(node.roots)).map(({ id, namespace }) => taskKey(namespace, id)))
+  const strays = (await shimProcesses(grpcAddress)).filter(
+    ({ id, namespace, pid }) => !serving.has(pid) && !kept.has(taskKey(namespace, id)),
+  )
   if (strays.length === 0) return
   logger.warn({ strays }, 'ending shims without a task')
   await killShims(grpcAddress, strays)

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { cp, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CreateTaskResponse } from '@flotilla/api/containerd/services/tasks/v1/tasks'
@@ -12,17 +13,19 @@ import {
   RpcError,
   status,
   toRpcError,
+  unavailable,
   validateIdentifier,
 } from '@flotilla/rpc'
 import { type Bootstrap, writeBootstrap } from './bootstrap.ts'
 import { type Bundle, bundleOf, createBundle, writeBundleFile } from './bundle.ts'
-import { followShimLog, type Node } from './node.ts'
+import { followShimLog, type Node, servingShims } from './node.ts'
 import { ProcessRecord } from './process-record.ts'
 import { undoTask } from './remove-task.ts'
 import { runcOptions, withOwnRoot } from './runc-options.ts'
 import { findShimBinary } from './runtime-binary.ts'
 import { Shim } from './shim.ts'
 import { shimCall } from './shim-call.ts'
+import { shimsOf } from './shim-processes.ts'
 import { processKey, Task, taskKey } from './task.ts'
 import { watchShim } from './watch-shim.ts'
 
@@ -45,6 +48,7 @@ export async function createTask(
   const begun = Date.now()
 
   const bundle = bundleOf(node.roots, namespace, id)
+  await requireFree(node, bundle)
   let log: Disposable | undefined
   let shim: Shim | undefined
   // Whether the shim holds nothing for certain: it was not asked yet, or it said no.
@@ -86,7 +90,7 @@ export async function createTask(
     node.ledger.forgetBefore(key, begun)
     const record = ProcessRecord.load(bundle)
     record.made('', answer.pid)
-    const task = new Task({ bundle, binary, record, shim, log })
+    const task = new Task({ adopted: false, bundle, binary, record, shim, log })
     const ended = node.ledger.exitOf(key)
     if (ended) record.exited('', ended)
     node.tasks.set(taskKey(namespace, id), task)
@@ -99,6 +103,13 @@ export async function createTask(
     log?.[Symbol.dispose]()
     throw error
   }
+}
+
+/** Refuses to take the place of a task that runs but could not be adopted. */
+async function requireFree(node: Node, bundle: Bundle): Promise<void> {
+  if (!existsSync(bundle.path)) return
+  const running = await shimsOf(node.deps.grpcAddress, bundle, servingShims(node))
+  if (running.length > 0) throw unavailable(`the shim of task ${bundle.id} does not answer`)
 }
 
 /** The shim of a sandbox that the caller names, instead of one to start. */

@@ -96,9 +96,7 @@ export class Journal implements AsyncDisposable {
     const record = encodeRecord(Envelope.encode(envelope).finish())
     return new Promise((done, failed) => {
       this.#waiting.push({ record, done, failed })
-      this.#flushing ??= this.#flush().finally(() => {
-        this.#flushing = undefined
-      })
+      this.#flushing ??= this.#flush()
     })
   }
 
@@ -122,6 +120,8 @@ export class Journal implements AsyncDisposable {
         for (const { failed } of batch) failed(error)
       }
     }
+    // In the same step as the look that found nothing waiting, or an append in between would wait for ever.
+    this.#flushing = undefined
   }
 
   /** The segment to write to, after starting a new one when the last is full. */
@@ -235,6 +235,7 @@ async function readSegment(path: string, first: number): Promise<Segment> {
 function aborting(promise: Promise<void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason)
+    if (signal.aborted) return onAbort()
     signal.addEventListener('abort', onAbort, { once: true })
     void promise.then(() => {
       signal.removeEventListener('abort', onAbort)

@@ -22,6 +22,11 @@ export interface Node {
   readonly lock: KeyedLock
 }
 
+/** Process ids of the shims that serve tasks. */
+export function servingShims({ tasks }: Node): Set<number> {
+  return new Set([...tasks.values()].map((task) => task.shim.pid))
+}
+
 /** Opens a shim's log; its errors are ours to warn of, the rest is for those who debug. */
 export function followShimLog({ deps }: Node, bundle: { id: string; namespace: string; path: string }): Disposable {
   const { id, namespace } = bundle

@@ -3,11 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { makeCall } from '@flotilla/rpc'
 import { socketPath } from './bootstrap.ts'
 import { type Bundle, removeBundle } from './bundle.ts'
+import { removeControlGroups } from './cgroup.ts'
 import { type Exit, isSet, now } from './exit.ts'
 import type { End, ProcessKey } from './ledger.ts'
-import type { Node } from './node.ts'
+import { type Node, servingShims } from './node.ts'
 import type { Shim } from './shim.ts'
-import { kill, killShims, shimProcesses } from './shim-processes.ts'
+import { kill, killShims, shimsOf } from './shim-processes.ts'
 import { processKey, type Remains, type Task, taskKey } from './task.ts'
 
 /** Milliseconds that a shim may take to end once it was told to. */
@@ -99,6 +100,8 @@ export async function deleteTask(node: Node, task: Task): Promise<Exit> {
   await ensureReported(node, { end: 'delete', key, exit })
   task.ending = true
   await endShim(node, task.shim, bundle)
+  // Our end may have cut an earlier attempt short.
+  if (task.adopted) await removeControlGroups(bundle)
   await removeBundle(bundle)
   node.tasks.delete(taskKey(namespace, id))
   task.removed()
@@ -133,6 +136,7 @@ export async function removeRemains(node: Node, { binary, bundle, record }: Rema
     }
     if (last) await node.recorder.synthesize('delete', processKey(bundle, '', last.pid), last)
   }
+  await removeControlGroups(bundle)
   await removeBundle(bundle)
   return last
 }
@@ -165,11 +169,8 @@ export async function undoTask(node: Node, remains: Remains, shim: Shim | undefi
     }
     await endShim(node, shim, bundle)
   } else {
-    const started = await shimProcesses(node.deps.grpcAddress)
-    await killShims(
-      node.deps.grpcAddress,
-      started.filter((process) => process.namespace === namespace && process.id === id),
-    )
+    const { grpcAddress } = node.deps
+    await killShims(grpcAddress, await shimsOf(grpcAddress, bundle, servingShims(node)))
   }
   // Also after a refusal: a shim that fails once runc has made the container forgets it.
   if (binary !== undefined) {
@@ -177,5 +178,6 @@ export async function undoTask(node: Node, remains: Remains, shim: Shim | undefi
       node.deps.logger.debug({ err, namespace, id }, 'nothing for the shim to clean up')
     })
   }
+  await removeControlGroups(bundle)
   await removeBundle(bundle)
 }

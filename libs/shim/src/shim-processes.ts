@@ -63,6 +63,17 @@ export function defaultSocket(grpcAddress: string, namespace: string, id: string
   return join('/run/containerd/s', name)
 }
 
+/** The shims, not helpers, that were started for a task, but for those that serve others: by process id. */
+export async function shimsOf(
+  grpcAddress: string,
+  task: { readonly namespace: string; readonly id: string },
+  serving: ReadonlySet<number>,
+): Promise<ShimProcess[]> {
+  return (await shimProcesses(grpcAddress)).filter(
+    ({ id, namespace, pid }) => namespace === task.namespace && id === task.id && !serving.has(pid),
+  )
+}
+
 /** Kills shims and removes the sockets that they leave. */
 export async function killShims(grpcAddress: string, shims: readonly ShimProcess[]): Promise<void> {
   for (const { id, namespace, pid } of shims) {

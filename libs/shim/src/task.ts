@@ -27,9 +27,19 @@ export class Task implements Remains {
   ending = false
   /** Answer of the shim to a delete that was not brought to its end. */
   deleted: Exit | undefined
+  /** Whether an earlier run of this program made it. */
+  readonly adopted: boolean
   readonly #remove: () => void
 
-  constructor(parts: { bundle: Bundle; binary: string; record: ProcessRecord; shim: Shim; log: Disposable }) {
+  constructor(parts: {
+    bundle: Bundle
+    binary: string
+    record: ProcessRecord
+    shim: Shim
+    log: Disposable
+    adopted: boolean
+  }) {
+    this.adopted = parts.adopted
     this.bundle = parts.bundle
     this.binary = parts.binary
     this.record = parts.record

@@ -37,6 +37,9 @@ export class TestWorld implements AsyncDisposable {
   readonly deps: NodeTasksDeps
   readonly shim: string
   #tasks: NodeTasks | undefined
+  /** The tasks of an agent in another process, instead of our own. */
+  #remote: Omit<NodeTasks, typeof Symbol.asyncDispose> | undefined
+  #hangUp = () => {}
 
   private constructor(temp: TempWorld, shim: string) {
     this.temp = temp
@@ -65,9 +68,17 @@ export class TestWorld implements AsyncDisposable {
     return world
   }
 
-  get tasks(): NodeTasks {
-    if (!this.#tasks) throw new Error('the node is down')
-    return this.#tasks
+  get tasks(): Omit<NodeTasks, typeof Symbol.asyncDispose> {
+    const tasks = this.#remote ?? this.#tasks
+    if (!tasks) throw new Error('the node is down')
+    return tasks
+  }
+
+  /** Speaks to an agent in another process from now on, or to none. */
+  use(remote: Omit<NodeTasks, typeof Symbol.asyncDispose> | undefined, hangUp = () => {}): void {
+    this.#hangUp()
+    this.#hangUp = hangUp
+    this.#remote = remote
   }
 
   /** Starts the node's tasks, on what an earlier run left. */
@@ -152,7 +163,7 @@ export class TestWorld implements AsyncDisposable {
     }
   }
 
-  async create(id: string, options: TaskOptions = {}, call = this.call()): Promise<number> {
+  async create(id: string, options: TaskOptions = {}, call = this.call(), checkpointPath = ''): Promise<number> {
     const container = this.container(id, options)
     const { options: taskOptions, stdin = '', stdout = '', terminal = false } = options
     const stderr = options.stderr ?? (terminal ? '' : stdout)
@@ -165,7 +176,7 @@ export class TestWorld implements AsyncDisposable {
       terminal,
       options: taskOptions,
     })
-    const answer = await this.tasks.create({ request, container, checkpointPath: '' }, call)
+    const answer = await this.tasks.create({ request, container, checkpointPath }, call)
     return answer.pid
   }
 
@@ -246,6 +257,7 @@ export class TestWorld implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.use(undefined)
     if (!this.#tasks) await this.boot()
     const { tasks } = await this.tasks.list({ filter: '' }, this.call())
     for (const { id } of tasks) {
