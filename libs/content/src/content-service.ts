@@ -60,7 +60,7 @@ export async function createContentService(deps: ContentServiceDeps): Promise<Co
   }
   stack.defer(async () => {
     closing.abort(unavailable('the content service is stopping'))
-    await store.writers.idle()
+    await store.writers.close()
   })
   await recover(store)
 

@@ -1,7 +1,7 @@
 import { Ingest } from '@flotilla/api/flotilla/metadata/v1/records'
 import type { Timestamp } from '@flotilla/api/google/protobuf/timestamp'
 import { encode, now, tables } from '@flotilla/metadata'
-import { aborted, notFound } from '@flotilla/rpc'
+import { aborted, notFound, unavailable } from '@flotilla/rpc'
 import { copyBlob } from './copy-blob.ts'
 import type { Algorithm, Digest } from './digest.ts'
 import { hashBlob } from './hash-file.ts'
@@ -43,6 +43,7 @@ export class OpenIngest {
   #bytes: IngestBytes | Adopted
   #updatedAt: Timestamp
   #state: 'open' | 'finished' | 'taken away' | 'closed' = 'open'
+  #handedBack = false
   #lastTurn: Promise<unknown> = Promise.resolve()
 
   constructor(parts: OpenIngestParts) {
@@ -56,7 +57,7 @@ export class OpenIngest {
   }
 
   get closed(): boolean {
-    return this.#state === 'closed'
+    return this.#handedBack
   }
 
   get updatedAt(): Timestamp {
@@ -92,6 +93,7 @@ export class OpenIngest {
   message<T>(work: () => Promise<T>): Promise<T> {
     return this.#inTurn(() => {
       if (this.#state === 'taken away') throw aborted(`ingest ${this.ref} was removed while it was written`)
+      if (this.#state === 'closed') throw unavailable('the content service is stopping')
       return work()
     })
   }
@@ -135,8 +137,11 @@ export class OpenIngest {
     )
   }
 
+  /** Gives the ingest back, as it is. Closing twice is fine. */
   async close(): Promise<void> {
     await this.#inTurn(async () => {
+      if (this.#handedBack) return
+      this.#handedBack = true
       try {
         if (this.#bytes instanceof IngestBytes) {
           await this.#bytes.close()
@@ -145,7 +150,7 @@ export class OpenIngest {
       } catch (error) {
         this.#parts.store.logger?.warn({ err: error, ref: this.ref }, 'could not close an ingest')
       } finally {
-        this.#state = 'closed'
+        if (this.#state === 'open') this.#state = 'closed'
         this.#parts.place.release()
       }
     })

@@ -49,8 +49,12 @@ export async function* write(
       const told: Told = { total: 0, expected: undefined }
       for (let request: WriteContentRequest | undefined = first; request !== undefined; ) {
         const message = request
-        yield await ingest.message(() => answer(store, call, ingest, message, told, message === first))
-        if (message.action === WriteAction.COMMIT) return
+        const answered = await ingest.message(() => answer(store, call, ingest, message, told, message === first))
+        const committed = message.action === WriteAction.COMMIT
+        // The ref is free when the client learns of the commit, not some time later.
+        if (committed) await ingest.close()
+        yield answered
+        if (committed) return
         request = await nextMessage(iterator, signal)
       }
     } finally {

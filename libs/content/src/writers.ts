@@ -85,9 +85,16 @@ export class Writers {
     return this.#holders.has(key) ? undefined : this.#removal(key, undefined)
   }
 
-  /** Waits until nobody holds anything. */
-  async idle(): Promise<void> {
-    while (this.#holders.size > 0) await Promise.all([...this.#holders.values()].map(({ ended }) => ended.promise))
+  /** Closes what is open and waits until nobody holds anything. The caller sees to it that nothing is opened now. */
+  async close(): Promise<void> {
+    while (this.#holders.size > 0)
+      await Promise.all(
+        [...this.#holders.values()].map(async (holder) => {
+          await holder.opened.promise
+          await holder.session?.close()
+          await holder.ended.promise
+        }),
+      )
   }
 
   #removal(key: string, from: Holder | undefined): Removal {

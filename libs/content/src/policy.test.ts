@@ -1,0 +1,46 @@
+import { Namespace } from '@flotilla/api/containerd/services/namespaces/v1/namespaces'
+import { encode, tables } from '@flotilla/metadata'
+import { makeCall, status } from '@flotilla/rpc'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { ContentService } from './index.ts'
+import { begin, blobFiles, digestOf, put, read } from './test-blobs.ts'
+import { type ContentWorld, contentWorld } from './test-world.ts'
+
+describe('under policy isolated', () => {
+  let world: ContentWorld
+  let service: ContentService
+  const owner = makeCall({ namespace: 'owner' })
+  const other = makeCall({ namespace: 'other' })
+  const label = async (value: string) => {
+    const record = Namespace.fromPartial({ name: 'owner', labels: { 'containerd.io/namespace.shareable': value } })
+    await world.metadata.transact('owner', {
+      writes: [{ op: 'set', table: tables.namespace, field: 'record', value: encode(Namespace, record) }],
+    })
+  }
+  beforeAll(async () => {
+    world = await contentWorld()
+    service = await world.open({ policy: 'isolated' })
+  })
+  afterAll(async () => {
+    await service?.[Symbol.asyncDispose]()
+    await world?.[Symbol.asyncDispose]()
+  })
+
+  test('the bytes have to be brought, and are then the same file', async () => {
+    const digest = await put(service.content, owner, 'secret')
+    expect(await begin(service.content, other, 'r', '', digest)).toMatchObject({ offset: 0 })
+    await expect(read(service.content, other, digest)).rejects.toMatchObject({ code: status.NOT_FOUND })
+    await put(service.content, other, 'secret', 'r')
+    expect(String(await read(service.content, other, digest))).toBe('secret')
+    expect(await blobFiles(world.root)).toEqual([digest])
+  })
+
+  test('content of a namespace labelled shareable may be adopted, by the value "true" only', async () => {
+    const digest = await put(service.content, owner, 'public')
+    await label('yes')
+    expect(await begin(service.content, other, 'r', '', digest)).toMatchObject({ offset: 0 })
+    await label('true')
+    expect(await begin(service.content, other, 'r', '', digest)).toMatchObject({ offset: 6, digest })
+    expect(await begin(service.content, other, 'r', '', digestOf('elsewhere'))).toMatchObject({ offset: 0 })
+  })
+})
