@@ -1,0 +1,1 @@
+export { createSnapshotsService, type SnapshotsDeps } from './service.ts'
