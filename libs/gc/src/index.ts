@@ -1,0 +1,1 @@
+export { collectNamespace } from './collect-namespace.ts'

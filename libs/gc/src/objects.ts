@@ -1,0 +1,161 @@
+import { Container } from '@flotilla/api/containerd/services/containers/v1/containers'
+import { Info } from '@flotilla/api/containerd/services/content/v1/content'
+import { Image } from '@flotilla/api/containerd/services/images/v1/images'
+import { Lease } from '@flotilla/api/containerd/services/leases/v1/leases'
+import { Sandbox } from '@flotilla/api/containerd/types/types'
+import { Ingest, Snapshot } from '@flotilla/api/flotilla/metadata/v1/records'
+import { resourceMember, snapshotTable, tables, toMillis } from '@flotilla/metadata'
+import { type Condition, expiryOf, isFlat, referencesOf } from './labels.ts'
+
+/** One node's table of snapshots of one driver. */
+export interface SnapshotStore {
+  readonly node: string
+  readonly snapshotter: string
+  /** Name of the table of its records. */
+  readonly table: string
+}
+
+/** @param text `NODE/SNAPSHOTTER`, a member of the set `snapshot-stores` */
+export function parseStore(text: string): SnapshotStore {
+  const slash = text.indexOf('/')
+  const node = text.slice(0, slash)
+  const snapshotter = text.slice(slash + 1)
+  return { node, snapshotter, table: snapshotTable(node, snapshotter) }
+}
+
+/** Where a record lies; unlike a {@link resourceMember} it names one node's snapshot. */
+export const addressOf = (table: string, field: string): string => `${table}\0${field}`
+
+/** How far an object is reached: not at all, itself only (by a flat lease), or with all that it refers to. */
+export const unreached = 0
+export const reachedFlat = 1
+export const reachedFully = 2
+export type Reach = typeof unreached | typeof reachedFlat | typeof reachedFully
+
+/** One record as the collector sees it. */
+export interface GraphObject {
+  readonly table: string
+  readonly field: string
+  /** How others refer to it, as {@link resourceMember}. */
+  readonly member: string
+  /** Kept for its own sake. */
+  readonly root: boolean
+  /** Milliseconds since the epoch at which it ceases to be a root; undefined when time does not change that. */
+  readonly expires: number | undefined
+  /** {@link resourceMember}s of what it refers to; of a lease, what it holds. */
+  readonly refs: string[]
+  readonly backRefs: readonly string[]
+  readonly conditions: readonly Condition[]
+  readonly usedAt: number | undefined
+  /** Reference that is followed also when this is reached flat: an image's target as {@link resourceMember}. */
+  readonly target: string | undefined
+  /** {@link addressOf} the parent of a snapshot, followed also when this is reached flat. */
+  readonly parent: string | undefined
+  /** A lease that reaches what it holds only flat. */
+  readonly flat: boolean
+  /** The driver's id of a snapshot. */
+  readonly driverId: string | undefined
+  reach: Reach
+}
+
+const none: readonly never[] = []
+
+function made(table: string, field: string, parts: Partial<GraphObject>, type: string = table): GraphObject {
+  return {
+    table,
+    field,
+    member: resourceMember({ type, id: field }),
+    root: parts.root ?? false,
+    expires: parts.expires,
+    refs: parts.refs ?? [],
+    backRefs: parts.backRefs ?? none,
+    conditions: parts.conditions ?? none,
+    usedAt: parts.usedAt,
+    target: parts.target,
+    parent: parts.parent,
+    flat: parts.flat ?? false,
+    driverId: parts.driverId,
+    reach: unreached,
+  }
+}
+
+/** What lives until a time, if any: with `undefined` for ever. */
+const until = (expires: number | undefined, now: number) => ({ root: expires === undefined || now <= expires, expires })
+
+type Reader = (field: string, bytes: Uint8Array, now: number) => GraphObject
+
+const contentMember = (digest: string) => resourceMember({ type: tables.content, id: digest })
+
+const readers: Readonly<Record<string, Reader>> = {
+  [tables.leases](field, bytes, now) {
+    const { labels } = Lease.decode(bytes)
+    return made(tables.leases, field, { ...until(expiryOf(labels), now), flat: isFlat(labels) })
+  },
+  [tables.images](field, bytes, now) {
+    const { labels, target } = Image.decode(bytes)
+    const { refs, backRefs, conditions } = referencesOf(labels)
+    const expires = expiryOf(labels)
+    return made(tables.images, field, {
+      ...until(expires, now),
+      refs,
+      backRefs,
+      conditions,
+      target: target && contentMember(target.digest),
+    })
+  },
+  [tables.content](field, bytes) {
+    const { refs, backRefs, conditions, root } = referencesOf(Info.decode(bytes).labels)
+    return made(tables.content, field, { root, refs, backRefs, conditions })
+  },
+  [tables.ingests](field, bytes, now) {
+    const { expireAt, adopts } = Ingest.decode(bytes)
+    // Without a time of its own it was opened under a lease, and lives as long as one holds it.
+    const own = expireAt ? until(toMillis(expireAt), now) : { root: false, expires: undefined }
+    return made(tables.ingests, field, { ...own, refs: adopts === '' ? [] : [contentMember(adopts)] })
+  },
+  [tables.containers](field, bytes) {
+    const { labels, snapshotter, snapshotKey } = Container.decode(bytes)
+    const { refs } = referencesOf(labels)
+    if (snapshotter !== '') refs.push(resourceMember({ type: `snapshots/${snapshotter}`, id: snapshotKey }))
+    return made(tables.containers, field, { root: true, refs })
+  },
+  [tables.sandboxes](field, bytes) {
+    return made(tables.sandboxes, field, { root: true, refs: referencesOf(Sandbox.decode(bytes).labels).refs })
+  },
+}
+
+function readSnapshot({ table, snapshotter }: SnapshotStore, field: string, bytes: Uint8Array): GraphObject {
+  const { labels, parent, id } = Snapshot.decode(bytes)
+  const { refs, backRefs, root, usedAt } = referencesOf(labels)
+  const parts: Partial<GraphObject> = {
+    root,
+    refs,
+    backRefs,
+    usedAt,
+    driverId: id,
+    parent: parent === '' ? undefined : addressOf(table, parent),
+  }
+  return made(table, field, parts, `snapshots/${snapshotter}`)
+}
+
+/** The tables, besides those of snapshots, in which collectable objects and what keeps them are. */
+export const plainTables = Object.keys(readers)
+
+/**
+ * Reads a record.
+ *
+ * @param place the table's name, or the store when it is one of snapshots
+ * @param now milliseconds since the epoch, for what expires
+ * @throws Error when the bytes are no such record: what it refers to is then unknown, so nothing may be removed
+ */
+export function readObject(place: string | SnapshotStore, field: string, bytes: Uint8Array, now: number): GraphObject {
+  const table = typeof place === 'string' ? place : place.table
+  try {
+    if (typeof place !== 'string') return readSnapshot(place, field, bytes)
+    const read = readers[place]
+    if (read === undefined) throw new Error('no such table')
+    return read(field, bytes, now)
+  } catch (error) {
+    throw new Error(`record "${field}" in ${table} cannot be read`, { cause: error })
+  }
+}

@@ -1,0 +1,172 @@
+import { tables } from '@flotilla/metadata'
+import { Fence } from './fence.ts'
+import type { Graph } from './graph.ts'
+import { addressOf, type GraphObject, readObject, type SnapshotStore, unreached } from './objects.ts'
+import type { Pace } from './pace.ts'
+import { type Condemned, planRemoval } from './removal.ts'
+import type { Removal, Run } from './run.ts'
+import type { Survey } from './survey.ts'
+
+/** Objects removed in one step: about a millisecond of Redis's time. */
+const batchSize = 200
+/** Behind the fence steps are small: what Redis reads from us at once, 16 KiB, nobody else's change can split. */
+const fencedBatchSize = 40
+/** Refusals in a row, since others write meanwhile, after which the fence is raised. */
+const patience = 3
+
+export interface Removed {
+  images: number
+  content: number
+  snapshots: number
+  ingests: number
+  leases: number
+}
+
+export const nothingRemoved = (): Removed => ({ images: 0, content: 0, snapshots: 0, ingests: 0, leases: 0 })
+
+/** Removes the records that were not reached, as long as they are not. */
+export class Sweep {
+  readonly #run: Run
+  readonly #graph: Graph
+  readonly #survey: Survey
+  readonly #pace: Pace
+  readonly #now: number
+  #fence: Fence | undefined
+  #refusals = 0
+  readonly removed = nothingRemoved()
+  /** Objects kept since their own removal was refused: something is not as the records say. */
+  readonly odd: GraphObject[] = []
+
+  constructor(run: Run, graph: Graph, survey: Survey, pace: Pace, now: number) {
+    this.#run = run
+    this.#graph = graph
+    this.#survey = survey
+    this.#pace = pace
+    this.#now = now
+  }
+
+  async removeAll(): Promise<void> {
+    const garbage = new Map<string, GraphObject[]>()
+    for (const object of this.#graph.objects()) {
+      if (object.reach === unreached) {
+        const some = garbage.get(object.table)
+        if (some) some.push(object)
+        else garbage.set(object.table, [object])
+      }
+      if (this.#pace.spent()) await this.#pace.rest()
+    }
+    const of = (table: string) => garbage.get(table) ?? []
+    this.removed.images = await this.#removeFrom(of(tables.images))
+    this.removed.leases = await this.#removeFrom(of(tables.leases))
+    this.removed.ingests = await this.#removeFrom(of(tables.ingests))
+    for (const store of this.#survey.stores)
+      this.removed.snapshots += await this.#removeFrom(childrenFirst(of(store.table)), store)
+    this.removed.content = await this.#removeFrom(of(tables.content))
+  }
+
+  async #removeFrom(garbage: readonly GraphObject[], store?: SnapshotStore): Promise<number> {
+    let removed = 0
+    for (let at = 0; at < garbage.length; ) {
+      const some = garbage.slice(at, at + (this.#fence ? fencedBatchSize : batchSize))
+      at += some.length
+      removed += await this.#removeSome(some, store)
+      this.#pace.fresh()
+    }
+    return removed
+  }
+
+  /** Removes those of a batch that are still garbage; gives how many. */
+  async #removeSome(batch: readonly GraphObject[], store: SnapshotStore | undefined): Promise<number> {
+    let left = await this.#condemn(batch, store, false)
+    while (left.length > 0) {
+      const { plan, owners } = planRemoval(left, store)
+      const [, removal] = await Promise.all([this.#fence?.discharge(), this.#run.remove(plan)])
+      if (removal === 'done') {
+        this.#refusals = 0
+        for (const { object } of left) this.#graph.remove(object)
+        return left.length
+      }
+      await this.#mend(removal, owners)
+      left = await this.#condemn(
+        left.map(({ object }) => object),
+        store,
+        removal !== 'dirty',
+      )
+    }
+    return 0
+  }
+
+  /** Makes good for what refused a removal. */
+  async #mend(removal: Exclude<Removal, 'done'>, owners: readonly Condemned[]): Promise<void> {
+    if (removal === 'dirty') {
+      await this.#survey.catchUp()
+      await this.#fence?.lower()
+      if (++this.#refusals >= patience)
+        this.#fence ??= await Fence.raise(this.#run, this.#graph, this.#survey, this.#pace)
+      return
+    }
+    const refused = owners[removal.check]
+    const { metadata, namespace } = this.#run
+    if (refused === undefined) return
+    const { table, field } = refused.object
+    const bytes = await metadata.get(namespace, table, field)
+    // Gone, or written: that is seen when the batch is read again. Else its children are not as they should be.
+    if (bytes === undefined || (refused.bytes !== undefined && !bytes.equals(refused.bytes))) return
+    this.odd.push(refused.object)
+    this.#graph.reach(refused.object)
+    await this.#graph.spread(this.#pace)
+  }
+
+  /**
+   * Those that are still there and not reached, with their records. Content is only read when asked for, as nothing in
+   * its own record matters to its removal.
+   */
+  async #condemn(
+    batch: readonly GraphObject[],
+    store: SnapshotStore | undefined,
+    readContent: boolean,
+  ): Promise<Condemned[]> {
+    const left = batch.filter(({ reach }) => reach === unreached)
+    const [first] = left
+    if (first === undefined) return []
+    if (first.table === tables.content && !readContent) return left.map((object) => ({ object, bytes: undefined }))
+    const { metadata, namespace } = this.#run
+    const records = await metadata.getMany(
+      namespace,
+      first.table,
+      left.map(({ field }) => field),
+    )
+    const condemned: Condemned[] = []
+    for (const [index, object] of left.entries()) {
+      const bytes = records[index]
+      if (bytes === undefined) {
+        this.#graph.remove(object)
+        continue
+      }
+      const current = this.#graph.add(readObject(store ?? object.table, object.field, bytes, this.#now))
+      condemned.push({ object: current, bytes: current.table === tables.content ? undefined : bytes })
+    }
+    await this.#graph.spread(this.#pace)
+    return condemned.filter(({ object }) => object.reach === unreached)
+  }
+}
+
+/** Snapshots in an order in which each comes after all that are upon it. */
+function childrenFirst(snapshots: readonly GraphObject[]): GraphObject[] {
+  const byAddress = new Map(snapshots.map((object) => [addressOf(object.table, object.field), object]))
+  const children = new Map<GraphObject, number>()
+  const parentOf = ({ parent }: GraphObject) => (parent === undefined ? undefined : byAddress.get(parent))
+  for (const object of snapshots) {
+    const parent = parentOf(object)
+    if (parent) children.set(parent, (children.get(parent) ?? 0) + 1)
+  }
+  const ordered = snapshots.filter((object) => !children.has(object))
+  for (let at = 0; at < ordered.length; at++) {
+    const parent = parentOf(ordered[at] as GraphObject)
+    if (parent === undefined) continue
+    const left = (children.get(parent) ?? 0) - 1
+    children.set(parent, left)
+    if (left === 0) ordered.push(parent)
+  }
+  return ordered
+}
