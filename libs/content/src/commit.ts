@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { ContentCreate } from '@flotilla/api/containerd/events/events'
 import { Info } from '@flotilla/api/containerd/services/content/v1/content'
 import { encode, eventOf, now, tables, validateLabels, withoutEmpty } from '@flotilla/metadata'
-import { alreadyExists, type Call, failedPrecondition } from '@flotilla/rpc'
+import { alreadyExists, type Call, failedPrecondition, notFound } from '@flotilla/rpc'
 import type { Digest } from './digest.ts'
 import type { OpenIngest } from './open-ingest.ts'
 import { contentResource, ingestResource, joinExisting, leaseOf, whereIs } from './records.ts'
@@ -39,7 +39,7 @@ export async function commitIngest(store: Store, call: Call, ingest: OpenIngest,
   for (;;) {
     if ((await whereIs(store, ingest.namespace, digest)) !== 'here') {
       await ingest.settle()
-      await putIntoPlace(store, ingest.file, digest, size)
+      await putIntoPlace(store, ingest, digest, size)
       if (await record(store, call, ingest, digest, size, commit.labels)) {
         await ingest.finish()
         return digest
@@ -82,17 +82,21 @@ async function record(
   return outcome.ok
 }
 
-async function putIntoPlace(store: Store, file: string, digest: Digest, size: number): Promise<void> {
+async function putIntoPlace(store: Store, ingest: OpenIngest, digest: Digest, size: number): Promise<void> {
   const blob = store.layout.blob(digest)
   try {
-    await link(file, blob)
+    await link(ingest.file, blob)
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+    const errno = error instanceof Error && 'code' in error ? error.code : undefined
+    // Sweeps keep what is to be adopted, so this was somebody else.
+    if (errno === 'ENOENT' && ingest.adopts)
+      throw notFound(`content ${digest.text} is no longer there to be adopted`, { cause: error })
+    if (errno !== 'EEXIST') throw error
     // Of another namespace, or of an earlier commit that did not get to its record. Blobs are whole when they get their
     // name, so another size means that somebody else has been at the file.
     if ((await stat(blob)).size !== size) {
       const beside = join(store.layout.ingests, `.${randomBytes(8).toString('hex')}`)
-      await link(file, beside)
+      await link(ingest.file, beside)
       await rename(beside, blob)
     }
   }

@@ -1,9 +1,10 @@
+import { truncate } from 'node:fs/promises'
 import { Namespace } from '@flotilla/api/containerd/services/namespaces/v1/namespaces'
 import { encode, tables } from '@flotilla/metadata'
 import { makeCall, status } from '@flotilla/rpc'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ContentService } from './index.ts'
-import { begin, blobFiles, digestOf, put, read } from './test-blobs.ts'
+import { begin, blobFiles, digestOf, put, read, storeDirectory } from './test-blobs.ts'
 import { type ContentWorld, contentWorld } from './test-world.ts'
 
 describe('under policy isolated', () => {
@@ -33,6 +34,19 @@ describe('under policy isolated', () => {
     await put(service.content, other, 'secret', 'r')
     expect(String(await read(service.content, other, digest))).toBe('secret')
     expect(await blobFiles(world.root)).toEqual([digest])
+  })
+
+  test('a blob file that somebody cut short is replaced by the bytes that are brought', async () => {
+    const digest = await put(service.content, owner, 'was whole')
+    const path = storeDirectory(world.root, 'blobs', 'sha256', digest.slice('sha256:'.length))
+    await truncate(path, 3)
+    await put(service.content, other, 'was whole')
+    for (const call of [owner, other]) expect(String(await read(service.content, call, digest))).toBe('was whole')
+    await truncate(path, 3)
+    await expect(read(service.content, owner, digest)).rejects.toMatchObject({ code: status.DATA_LOSS })
+    await service.content.delete({ digest }, owner)
+    await service.content.delete({ digest }, other)
+    await service.blobs.sweep({ digests: [digest] }, makeCall())
   })
 
   test('content of a namespace labelled shareable may be adopted, by the value "true" only', async () => {

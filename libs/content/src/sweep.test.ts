@@ -151,6 +151,26 @@ describe('a sweep', () => {
     expect(await blobFiles(root)).toEqual([])
   })
 
+  test('never takes a blob that is being adopted', async () => {
+    for (let i = 0; i < 200; i++) {
+      const data = novel()
+      const digest = await put(service.content, a, data)
+      await service.content.delete({ digest }, a)
+      const writer = contentWriter(service.content, b)
+      const opening = writer.send({ ref: `adopt ${i}`, expected: digest, total: data.length })
+      for (let turns = 0; turns < i % 20; turns++) await new Promise((resolve) => setImmediate(resolve))
+      const [opened] = await Promise.all([opening, sweep(digest)])
+      await writer.send({
+        action: WriteAction.COMMIT,
+        offset: opened.offset,
+        data: opened.offset === 0 ? Buffer.from(data) : Buffer.alloc(0),
+        expected: digest,
+      })
+      await writer.end()
+      expect(String(await read(service.content, b, digest))).toBe(data)
+    }
+  })
+
   test('locates a blob for readers on the same node', async () => {
     const data = novel()
     const digest = await put(service.content, a, data)
