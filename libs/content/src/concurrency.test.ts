@@ -3,8 +3,8 @@ import { makeCall, status } from '@flotilla/rpc'
 import { contentWriter } from '@flotilla/testing/content-suite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ContentService } from './index.ts'
-import { begin, blobFiles, digestOf, ingestDirectories, put, read } from './test-blobs.ts'
-import { type ContentWorld, contentWorld } from './test-world.ts'
+import { begin, blobFiles, digestOf, ingestDirectories, put, read } from './testing/blobs.ts'
+import { type ContentWorld, contentWorld } from './testing/world.ts'
 
 describe('at the same time', () => {
   let world: ContentWorld

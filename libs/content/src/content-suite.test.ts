@@ -2,7 +2,7 @@ import { ContentDefinition } from '@flotilla/api/containerd/services/content/v1/
 import { clientOf, connect, createRpcServer } from '@flotilla/rpc'
 import { contentSuite } from '@flotilla/testing/content-suite'
 import { outboxOf } from '@flotilla/testing/metadata-suite'
-import { contentWorld } from './test-world.ts'
+import { contentWorld } from './testing/world.ts'
 
 async function open(remote: boolean) {
   await using stack = new AsyncDisposableStack()

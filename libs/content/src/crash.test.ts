@@ -8,8 +8,8 @@ import { makeCall, status } from '@flotilla/rpc'
 import { until } from '@flotilla/testing'
 import { contentWriter } from '@flotilla/testing/content-suite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { begin, blobFiles, digestOf, ingestDirectories, put, read, storeDirectory } from './test-blobs.ts'
-import { type ContentWorld, contentWorld } from './test-world.ts'
+import { begin, blobFiles, digestOf, ingestDirectories, put, read, storeDirectory } from './testing/blobs.ts'
+import { type ContentWorld, contentWorld } from './testing/world.ts'
 
 interface Line {
   readonly ready?: true
@@ -33,7 +33,7 @@ describe('after an abrupt end', () => {
 
   /** Runs the child until `enough`, kills it, and gives what it said it was told. */
   async function killed(root: string, mode: string, enough: (lines: readonly Line[]) => boolean): Promise<Line[]> {
-    const script = new URL('./crash-child.ts', import.meta.url).pathname
+    const script = new URL('./testing/crash-child.ts', import.meta.url).pathname
     const child = spawn(process.execPath, [script, world.redis.url, root, mode, String(++made)], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -4,8 +4,8 @@ import { encode, tables } from '@flotilla/metadata'
 import { makeCall, status } from '@flotilla/rpc'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ContentService } from './index.ts'
-import { begin, blobFiles, digestOf, put, read, storeDirectory } from './test-blobs.ts'
-import { type ContentWorld, contentWorld } from './test-world.ts'
+import { begin, blobFiles, digestOf, put, read, storeDirectory } from './testing/blobs.ts'
+import { type ContentWorld, contentWorld } from './testing/world.ts'
 
 describe('under policy isolated', () => {
   let world: ContentWorld

@@ -12,6 +12,8 @@ export interface Collected {
   readonly driverIds: ReadonlyMap<string, ReadonlySet<string>>
   /** Snapshots that were kept although unreached: their count of children contradicts the records. */
   readonly odd: readonly string[]
+  /** Whether others wrote so much that it had to be told which writes matter. */
+  readonly fenced: boolean
   /** The count of mutations that stands for what was collected: while it is this, there is nothing new. */
   readonly mutations: number
   /** Milliseconds since the epoch from when on there may be garbage although nothing was written. */
@@ -52,6 +54,7 @@ export async function collectNamespace(
     removed: sweep.removed,
     driverIds: survey.driverIds,
     odd: sweep.odd.map(({ member }) => member.replace('\0', ' ')),
+    fenced: sweep.fenced,
     mutations,
     nextExpiry: graph.nextExpiry,
   }

@@ -45,6 +45,10 @@ export class Sweep {
     this.#now = now
   }
 
+  get fenced(): boolean {
+    return this.#fence !== undefined
+  }
+
   async removeAll(): Promise<void> {
     const garbage = new Map<string, GraphObject[]>()
     for (const object of this.#graph.objects()) {

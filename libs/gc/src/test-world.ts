@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { Container } from '@flotilla/api/containerd/services/containers/v1/containers'
 import { Info } from '@flotilla/api/containerd/services/content/v1/content'
 import { Image } from '@flotilla/api/containerd/services/images/v1/images'
@@ -27,7 +28,6 @@ export const digestNumber = (number: number): string => `sha256:${number.toStrin
 export class World {
   readonly metadata: Metadata
   readonly namespace: string
-  #ids = 0
 
   constructor(metadata: Metadata, namespace: string) {
     this.metadata = metadata
@@ -128,7 +128,7 @@ export class World {
   prepare(store: string, key: string, parent: string, labels: Labels = {}, lease?: string): Promise<boolean> {
     const [node = '', snapshotter = ''] = store.split('/')
     const table = snapshotTable(node, snapshotter)
-    const record = { key, kind: Snapshot_Kind.ACTIVE, parent, labels, id: `${this.namespace}-${++this.#ids}` }
+    const record = { key, kind: Snapshot_Kind.ACTIVE, parent, labels, id: randomUUID() }
     const checks: Check[] = [{ is: 'absent', table, field: key }]
     if (parent !== '') checks.push({ is: 'present', table, field: parent })
     const resource = { type: `snapshots/${snapshotter}`, id: key }

@@ -14,7 +14,7 @@ export const nodeAgent: Part = {
   async build({ client, config, logger, metadata, own, program, serveOnNode, socket, whenListening }) {
     serveOnNode(
       DriversDefinition,
-      own(await createDrivers({ root: config.root, drivers: [overlayfs(), native], logger })),
+      own(await createDrivers({ root: config.root, drivers: [overlayfs(), native()], logger })),
     )
     const tasks = own(
       await createNodeTasks({

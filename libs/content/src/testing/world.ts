@@ -1,7 +1,7 @@
 import { Lease } from '@flotilla/api/containerd/services/leases/v1/leases'
 import { createMetadata, encode, leaseTable, type Metadata, parseResourceMember, tables } from '@flotilla/metadata'
 import { startRedis, type TempWorld, type TestRedis, tempWorld } from '@flotilla/testing'
-import { type ContentService, type ContentServiceDeps, createContentService } from './index.ts'
+import { type ContentService, type ContentServiceDeps, createContentService } from '../index.ts'
 
 /** A Redis and directories for content stores, for the length of a test. */
 export interface ContentWorld extends AsyncDisposable {

@@ -8,7 +8,7 @@ import { WriteAction } from '@flotilla/api/containerd/services/content/v1/conten
 import { createMetadata } from '@flotilla/metadata'
 import { makeCall } from '@flotilla/rpc'
 import { contentWriter } from '@flotilla/testing/content-suite'
-import { createContentService } from './index.ts'
+import { createContentService } from '../index.ts'
 
 const [url = '', root = '', mode = '', seed = ''] = process.argv.slice(2)
 const tell = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`)
