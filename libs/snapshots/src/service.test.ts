@@ -5,9 +5,12 @@ import { clientOf, connect, createRpcServer, makeCall, status, unavailable } fro
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
 import { tempWorld } from '@flotilla/testing'
 import { outboxOf } from '@flotilla/testing/metadata-suite'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createSnapshotsService } from './service.ts'
 import { node, startSnapshots, type TestSnapshots } from './testing/fixture.ts'
+
+// Others may keep the machine busy.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 const snapshotter = 'overlayfs'
 const nodeLabel = { 'flotilla.io/node': node }

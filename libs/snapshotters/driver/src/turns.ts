@@ -11,7 +11,9 @@ export interface Turns {
   next(): Promise<void>
 }
 
+/** Begins the first turn; throws the signal's reason when it is aborted already. */
 export function takeTurns(signal: AbortSignal): Turns {
+  signal.throwIfAborted()
   let end = performance.now() + longest
   return {
     due: () => performance.now() >= end,
