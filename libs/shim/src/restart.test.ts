@@ -59,12 +59,12 @@ describe.each(shims)('with the shim of containerd $name', ({ path, present }) =>
     })
 
     it('tells of exits meanwhile, once, with their real status and time, and keeps the task', async () => {
-      const args = ['sh', '-c', 'sleep 0.3; exit 5']
+      const args = ['sh', '-c', 'sleep 1; exit 5']
+      const begun = Date.now() / 1000
       const pid = await world.run('away', { args })
       await world.run('execs-away')
       await world.exec('execs-away', 'e1', { args })
       const execPid = await world.start('execs-away', 'e1')
-      const begun = Date.now() / 1000
       await world.halt()
       await gone(pid)
       await gone(execPid)
