@@ -19,7 +19,7 @@ import { makeCall, status } from '@flotilla/rpc'
 import { blobOf, digestOf, type LayerBlob, type LayerEntry, layerOf } from '@flotilla/testing'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { prepareTemporary } from './temporary.ts'
-import { type DiffWorld, diffWorld } from './world.ts'
+import { type DiffWorld, diffWorld } from './testing/world.ts'
 
 const oci = 'application/vnd.oci.image.layer.v1.tar'
 const uncompressed = 'containerd.io/uncompressed'

@@ -146,8 +146,8 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   // Node ends a connection whose client resets more than 33 streams a second for long. Go clients of the content API
   // cancel a stream for each buffer they filled, so that limit must not meet them. grpc-js has no option for it.
   const tuned = server as unknown as { commonServerOptions: Record<string, unknown> }
-  tuned.commonServerOptions['streamResetBurst'] = 1_000_000
-  tuned.commonServerOptions['streamResetRate'] = 1_000_000
+  tuned.commonServerOptions.streamResetBurst = 1_000_000
+  tuned.commonServerOptions.streamResetRate = 1_000_000
   const sockets: string[] = []
   const admit = options.admit ?? ((call: Call) => call)
 

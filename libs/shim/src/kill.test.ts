@@ -27,6 +27,8 @@ interface Known {
 // One shim is enough: what is tested is our own order of doing things.
 const { path } = shims[0]!
 
+const unhurried = { timeout: 20_000 }
+
 describe('a node agent that is killed at any moment', { timeout: 300_000 }, () => {
   let world: TestWorld
   let agent: ChildProcess | undefined
@@ -125,11 +127,16 @@ describe('a node agent that is killed at any moment', { timeout: 300_000 }, () =
         exitStatus: 7,
       })
     }
-    expect(await readdir(join(world.deps.state, 'io.containerd.runtime.v2.task/tests'))).toEqual([])
-    expect(await readdir(join(world.deps.root, 'io.containerd.runtime.v2.task/tests'))).toEqual([])
-    expect(await readdir(join(world.deps.state, 'runc/tests'))).toEqual([])
+    // What a kill cut short is removed after the start, beside other work.
+    await expect
+      .poll(() => readdir(join(world.deps.state, 'io.containerd.runtime.v2.task/tests')), unhurried)
+      .toEqual([])
+    await expect
+      .poll(() => readdir(join(world.deps.root, 'io.containerd.runtime.v2.task/tests')), unhurried)
+      .toEqual([])
+    await expect.poll(() => readdir(join(world.deps.state, 'runc/tests')), unhurried).toEqual([])
     await killAgent()
     const nothing = { mounts: [], processes: [], cgroups: [], networks: [] }
-    await expect.poll(() => world.left(), { timeout: 10_000 }).toEqual(nothing)
+    await expect.poll(() => world.left(), unhurried).toEqual(nothing)
   })
 })

@@ -4,8 +4,8 @@ import { createLayerPool } from '@flotilla/layers'
 import { createMetadata } from '@flotilla/metadata'
 import { type Call, hasCode, makeCall, status } from '@flotilla/rpc'
 import { startRedis, type TempWorld, tempWorld } from '@flotilla/testing'
-import { createDiffService } from './diff-service.ts'
-import type { StreamProcessor } from './processors.ts'
+import { createDiffService } from '../diff-service.ts'
+import type { StreamProcessor } from '../processors.ts'
 
 // For tests: a diff service over a real content store.
 
