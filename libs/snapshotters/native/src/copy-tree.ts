@@ -4,6 +4,7 @@ import {
   errnoOf,
   type FileStat,
   fileType,
+  LinuxError,
   linkat,
   lstatx,
   makeDevice,
@@ -84,15 +85,20 @@ export async function copyTree(from: string, to: string, signal: AbortSignal): P
     const copy = { directory: AT_FDCWD, name: Buffer.from(to) }
     await copyDirectory({ directory: AT_FDCWD, name: Buffer.from(from) }, root, copy, Buffer.alloc(0))
   } catch (error) {
-    if (!changed.has(errnoOf(error) ?? '')) throw error
+    if (!sayChanged(error)) throw error
     throw aborted('the parent changed while it was copied', { cause: error })
   } finally {
     closeSync(copyRoot)
   }
 }
 
-/** What a step meets when something was removed or replaced since it was looked at. */
-const changed = new Set(['ENOENT', 'ENOTDIR', 'ELOOP'])
+/** Whether a step met something that was removed or replaced since it was looked at. */
+function sayChanged(error: unknown): boolean {
+  const code = errnoOf(error) ?? ''
+  // EINVAL: no link any more; ENXIO: a socket now.
+  if (error instanceof LinuxError && error.syscall === 'readlinkat' && code === 'EINVAL') return true
+  return ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO'].includes(code)
+}
 
 function stateOf({ directory, name }: Name): FileStat {
   const stat = lstatx(name, directory)
