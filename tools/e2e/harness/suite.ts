@@ -10,8 +10,8 @@ import { repository, type Version, versions } from './versions.ts'
 export interface Suite {
   readonly version: Version
   readonly system: () => System
-  /** One behaviour; the test's namespace is emptied afterwards and nothing of it may be left on the machine. */
-  test(name: string, body: (fixture: Fixture) => Promise<void>): void
+  /** One behaviour, within `timeout` milliseconds; the test's namespace is emptied afterwards and nothing of it may be left on the machine. */
+  test(name: string, body: (fixture: Fixture) => Promise<void>, timeout?: number): void
 }
 
 /**
@@ -49,21 +49,25 @@ export function suite(
       define({
         version,
         system: running,
-        test(name, body) {
-          it(name, async () => {
-            await using own = await tempWorld({ name: 'e2e-test' })
-            const fixture = await makeFixture(running(), version, own)
-            let failed = true
-            try {
-              await body(fixture)
-              failed = false
-            } finally {
-              // The first error is the one to show.
-              await fixture.finish().catch((error: unknown) => {
-                if (!failed) throw error
-              })
-            }
-          })
+        test(name, body, timeout) {
+          it(
+            name,
+            async () => {
+              await using own = await tempWorld({ name: 'e2e-test' })
+              const fixture = await makeFixture(running(), version, own)
+              let failed = true
+              try {
+                await body(fixture)
+                failed = false
+              } finally {
+                // The first error is the one to show.
+                await fixture.finish().catch((error: unknown) => {
+                  if (!failed) throw error
+                })
+              }
+            },
+            timeout,
+          )
         },
       })
     })

@@ -1,0 +1,107 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { LeasesDefinition } from '@flotilla/api/containerd/services/leases/v1/leases'
+import { buildImage, mountsBelow, pushImage, until } from '@flotilla/testing'
+import { describe, expect } from 'vitest'
+import { callIn, connectTo } from '../harness/clients.ts'
+import { rowsOf } from '../harness/output.ts'
+import { sharedImage } from '../harness/shared-image.ts'
+import { suite } from '../harness/suite.ts'
+import { type System, underTest } from '../harness/system.ts'
+import { kinds } from './kinds.ts'
+import { Caller } from './load.ts'
+import { crash, takeAway } from './places.ts'
+
+/** Files in a layer whose unpacking takes long enough to be cut. */
+const files = 6_000
+const appliers = underTest === 'services' ? ['diff', 'node-agent', 'snapshots', 'content', 'gateway', 'all'] : ['main']
+const makers =
+  underTest === 'services' ? ['node-agent', 'snapshots', 'content', 'leases', 'redis-server'] : ['main', 'redis-server']
+/** Milliseconds that a directory without a record is let be, since its record may be on its way. */
+const protection = 60_000
+
+const snapshotDirectories = (system: System) => join(system.root, 'io.containerd.snapshotter.v1.overlayfs', 'snapshots')
+const blobDirectory = (system: System) => join(system.root, 'io.containerd.content.v1.content', 'blobs/sha256')
+
+/** Whether a layer of ours is being unpacked, and far from done. */
+function isHalfWay(system: System): boolean {
+  const home = snapshotDirectories(system)
+  return readdirSync(home).some((id) => {
+    const target = join(home, id, 'fs/many')
+    const unpacked = existsSync(target) ? readdirSync(target).length : 0
+    return unpacked > files / 20 && unpacked < files / 2
+  })
+}
+
+suite(
+  'half-made things',
+  ({ test }) => {
+    describe.each(appliers)('%s', (place) => {
+      test(`${place} killed while a layer is applied: nothing of it is left, and a pull makes it whole`, async (fixture) => {
+        const { ctr, run, start, local, system } = fixture
+        const { registry } = await sharedImage()
+        const entries = Array.from({ length: files }, (_, n) => ({ name: `many/${n}`, content: `${place} ${n}\n` }))
+        const reference = await pushImage(registry, `library/many:${place}`, await buildImage({ layers: [entries] }))
+
+        const pulling = start(local('pull', '--plain-http', reference))
+        await until('a layer half unpacked', () => isHalfWay(system), { every: 1 })
+        const back = await takeAway(system, place)
+        await back()
+        await pulling.result
+
+        const committed = rowsOf(await ctr('snapshots', 'ls')).filter((row) => row.at(-1) === 'Committed')
+        // Only the layer below, of busybox, can be done.
+        expect(committed.length).toBeLessThanOrEqual(1)
+        for (const lease of (await ctr('leases', 'ls', '-q')).split('\n').filter(Boolean))
+          await ctr('leases', 'rm', lease)
+        await run(['images', 'rm', reference])
+        await collect(system, fixture.namespace)
+        expect(rowsOf(await ctr('snapshots', 'ls'))).toEqual([])
+        expect(await ctr('content', 'ls', '-q')).toBe('')
+        expect(await mountsBelow(system.root)).toEqual([])
+        expect(await mountsBelow(system.state)).toEqual([])
+
+        await ctr(...local('pull', '--plain-http', reference))
+        const count = `ls /many | wc -l; cat /many/* | sort -u | wc -l`
+        expect(await ctr('run', '--rm', reference, 'one', 'sh', '-c', count)).toBe(`${files}\n${files}\n`)
+      }, 120_000)
+    })
+
+    test('killed while snapshots and blobs are made: what has no record goes from the disk', async (fixture) => {
+      const { system, namespace } = fixture
+      using clients = connectTo(system.address)
+      const concerned = kinds.filter(({ name }) => name === 'snapshots' || name === 'content')
+      const callers = concerned.flatMap((kind) =>
+        Array.from({ length: 4 }, (_, n) => new Caller(kind, clients, namespace, `${kind.name}${n}`)),
+      )
+      for (const place of [...makers, ...makers]) {
+        const stop = new AbortController()
+        const work = Promise.all(callers.map((caller) => caller.work(stop.signal)))
+        work.catch(() => {})
+        await sleep(200 * Math.random())
+        await crash(system, place)
+        stop.abort()
+        await work
+      }
+      await sleep(protection)
+      // The comparison of disk and records is made by the first collection after a start.
+      await crash(system, 'all')
+      await collect(system, namespace)
+      for (const kind of concerned) {
+        const listed = (await kind.list(clients, callIn(namespace))).size
+        const home = kind.name === 'snapshots' ? snapshotDirectories(system) : blobDirectory(system)
+        expect(listed).toBeGreaterThan(0)
+        expect(readdirSync(home)).toHaveLength(listed)
+      }
+    }, 180_000)
+  },
+  { versions: ['1.6'] },
+)
+
+/** A collection that began now has ended. */
+async function collect(system: System, namespace: string): Promise<void> {
+  using clients = connectTo(system.address)
+  await clients.of(LeasesDefinition).create({ id: 'last', labels: {} }, callIn(namespace))
+  await clients.of(LeasesDefinition).delete({ id: 'last', sync: true }, callIn(namespace))
+}
