@@ -3,7 +3,7 @@ import { startRedis, type TestRedis } from '@flotilla/testing'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { plainTables } from './objects.ts'
 import { discharge, watchTable } from './scripts.ts'
-import { digestNumber, World } from './test-world.ts'
+import { digestNumber, World } from './testing/world.ts'
 
 let redis: TestRedis
 let metadata: Metadata

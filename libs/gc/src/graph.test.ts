@@ -14,9 +14,9 @@ import { seeded, startRedis, type TestRedis } from '@flotilla/testing'
 import { outboxOf } from '@flotilla/testing/metadata-suite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { collectNamespace } from './collect-namespace.ts'
-import { judge } from './reference-marker.ts'
 import { contentTrashTable } from './removal.ts'
-import { digestNumber, World } from './test-world.ts'
+import { judge } from './testing/reference-marker.ts'
+import { digestNumber, World } from './testing/world.ts'
 
 let redis: TestRedis
 let metadata: Metadata

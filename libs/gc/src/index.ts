@@ -1,4 +1,4 @@
-export { type Collected, collectNamespace } from './collect-namespace.ts'
 export { type Collector, type CollectorDeps, createCollector } from './collector.ts'
-export type { Nodes } from './physical.ts'
+export type { CollectorLogger } from './cycle.ts'
+export type { Nodes } from './disks.ts'
 export type { ScheduleSettings } from './schedule.ts'

@@ -5,13 +5,15 @@ import { childrenTable, createMetadata, type Metadata, snapshotTable, tables, tr
 import { seeded, startRedis, type TestRedis } from '@flotilla/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { collectNamespace } from './collect-namespace.ts'
-import { judge } from './reference-marker.ts'
-import { digestNumber, World } from './test-world.ts'
+import { judge } from './testing/reference-marker.ts'
+import { digestNumber, World } from './testing/world.ts'
 
 let redis: TestRedis
 let collecting: Metadata
 let writing: Metadata[]
 const signal = new AbortController().signal
+// They take seconds, and more beside other work on the machine.
+const timeout = 120_000
 
 beforeAll(async () => {
   redis = await startRedis({ relaxed: true })
@@ -286,7 +288,7 @@ test.each([1, 2, 3])(
   },
 )
 
-test('beside writers that never pause, a collection comes to its end', async () => {
+test('beside writers that never pause, a collection comes to its end', { timeout }, async () => {
   const namespace = 'busy'
   const garbage = new World(collecting, namespace)
   for (let n = 0; n < 300; n++)

@@ -1,7 +1,7 @@
 import { tables } from '@flotilla/metadata'
 import { Fence } from './fence.ts'
 import type { Graph } from './graph.ts'
-import { addressOf, type GraphObject, readObject, type SnapshotStore, unreached } from './objects.ts'
+import { type GraphObject, readObject, type SnapshotStore, unreached } from './objects.ts'
 import type { Pace } from './pace.ts'
 import { type Condemned, planRemoval } from './removal.ts'
 import type { Removal, Run } from './run.ts'
@@ -64,7 +64,10 @@ export class Sweep {
     this.removed.leases = await this.#removeFrom(of(tables.leases))
     this.removed.ingests = await this.#removeFrom(of(tables.ingests))
     for (const store of this.#survey.stores)
-      this.removed.snapshots += await this.#removeFrom(childrenFirst(of(store.table)), store)
+      this.removed.snapshots += await this.#removeFrom(
+        await childrenFirst(of(store.table), this.#graph, this.#pace),
+        store,
+      )
     this.removed.content = await this.#removeFrom(of(tables.content))
   }
 
@@ -156,13 +159,16 @@ export class Sweep {
 }
 
 /** Snapshots in an order in which each comes after all that are upon it. */
-function childrenFirst(snapshots: readonly GraphObject[]): GraphObject[] {
-  const byAddress = new Map(snapshots.map((object) => [addressOf(object.table, object.field), object]))
+async function childrenFirst(snapshots: readonly GraphObject[], graph: Graph, pace: Pace): Promise<GraphObject[]> {
+  const parentOf = ({ table, parent }: GraphObject) => {
+    const object = parent === undefined ? undefined : graph.get(table, parent.slice(table.length + 1))
+    return object?.reach === unreached ? object : undefined
+  }
   const children = new Map<GraphObject, number>()
-  const parentOf = ({ parent }: GraphObject) => (parent === undefined ? undefined : byAddress.get(parent))
   for (const object of snapshots) {
     const parent = parentOf(object)
     if (parent) children.set(parent, (children.get(parent) ?? 0) + 1)
+    if (pace.spent()) await pace.rest()
   }
   const ordered = snapshots.filter((object) => !children.has(object))
   for (let at = 0; at < ordered.length; at++) {
@@ -171,6 +177,7 @@ function childrenFirst(snapshots: readonly GraphObject[]): GraphObject[] {
     const left = (children.get(parent) ?? 0) - 1
     children.set(parent, left)
     if (left === 0) ordered.push(parent)
+    if (pace.spent()) await pace.rest()
   }
   return ordered
 }

@@ -1,0 +1,163 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { CollectResponse } from '@flotilla/api/flotilla/gc/v1/gc'
+import type { Metadata } from '@flotilla/metadata'
+import { toRpcError, unknown } from '@flotilla/rpc'
+import { type Collected, collectNamespace } from './collect-namespace.ts'
+import { Disks, type Nodes, type Note } from './disks.ts'
+import { type Counters, readCounters } from './run.ts'
+import type { Outcome, ScheduleSettings } from './schedule.ts'
+import { nothingRemoved } from './sweep.ts'
+
+export interface CollectorLogger {
+  debug(fields: object, message: string): void
+  warn(fields: object, message: string): void
+}
+
+/** Milliseconds between two tries of what a node could not do. */
+const retryEvery = 30_000
+/** Milliseconds between two tries while another process collects the same namespace. */
+const turnPoll = 50
+
+const kinds = ['images', 'content', 'snapshots', 'ingests', 'leases'] as const
+
+/** The state of a namespace in which there was nothing more to collect. */
+interface Settled {
+  readonly mutations: number
+  /** Milliseconds since the epoch. */
+  readonly nextExpiry: number
+}
+
+/** Runs over the namespaces and nodes of the cluster. */
+export class Cycle {
+  readonly #metadata: Metadata
+  readonly #logger: CollectorLogger
+  readonly #signal: AbortSignal
+  readonly #disks: Disks
+  readonly #settled = new Map<string, Settled>()
+  /** Namespaces of which something is still to be removed from a disk. */
+  readonly #unfinished = new Set<string>()
+  #retryAt = 0
+
+  constructor(metadata: Metadata, nodes: Nodes, logger: CollectorLogger, signal: AbortSignal) {
+    this.#metadata = metadata
+    this.#logger = logger
+    this.#signal = signal
+    this.#disks = new Disks(metadata, nodes, signal)
+  }
+
+  /**
+   * Collects all namespaces in which there can be something to collect, then removes from the disks what went. One
+   * part's failure does not stop the others.
+   *
+   * @param asked whether someone waits for this: then another process that collects a namespace already is waited for,
+   *   since it may have begun too early
+   */
+  async run(asked: boolean): Promise<Outcome<CollectResponse>> {
+    const failures: unknown[] = []
+    const log: Note = (what, error) => {
+      if (!this.#signal.aborted) this.#logger.warn({ err: error }, `garbage collection: ${what}`)
+    }
+    const note: Note = (what, error) => {
+      failures.push(error)
+      log(what, error)
+    }
+    const looking = Date.now() >= this.#retryAt && (await this.#disks.isOwing())
+    if (looking) this.#retryAt = Date.now() + retryEvery
+    // What was left undone long ago fails nobody's call today.
+    const listed = looking ? await this.#disks.listDirectories(log) : undefined
+    const everything = listed !== undefined && listed.nodes.size > 0
+
+    const names = await this.#metadata.namespaceNames()
+    const counters = await readCounters(this.#metadata, names)
+    const wanted = names.filter((name, index) => everything || !this.#isSettled(name, counters[index]))
+    const named = new Map<string, Set<string>>()
+    const answer = nothingRemoved()
+    let length = 0
+    const collect = async (namespace: string, wait: boolean): Promise<boolean> => {
+      try {
+        const began = performance.now()
+        const collected = await this.#collectOne(namespace, wait)
+        if (collected === undefined) return false
+        length += performance.now() - began
+        for (const kind of kinds) answer[kind] += collected.removed[kind]
+        for (const [store, ids] of collected.driverIds) named.set(store, (named.get(store) ?? new Set()).union(ids))
+      } catch (error) {
+        this.#signal.throwIfAborted()
+        note(`namespace "${namespace}"`, error)
+      }
+      return true
+    }
+    const busy: string[] = []
+    for (const namespace of wanted) if (!(await collect(namespace, false))) busy.push(namespace)
+    if (asked || everything) for (const namespace of busy) await collect(namespace, true)
+
+    for (const namespace of new Set([...wanted, ...this.#unfinished])) {
+      if (await this.#disks.emptyTrash(namespace, note)) this.#unfinished.delete(namespace)
+      else this.#unfinished.add(namespace)
+    }
+    if (answer.ingests > 0) await this.#disks.sweepIngests(note)
+    if (this.#unfinished.size > 0) this.#retryAt = Date.now() + retryEvery
+    if (looking) {
+      // With a namespace unread nobody knows which directories have a record.
+      if (listed && failures.length === 0) await this.#disks.removeOrphans(listed, named, log)
+      await this.#disks.sweepCompletely(log)
+    }
+    this.#signal.throwIfAborted()
+    return { length, answer, failure: failures.length > 0 ? failureOf(failures) : undefined }
+  }
+
+  /** Whether enough was written since the last run, or something left undone is to be tried again. */
+  async isDue(settings: ScheduleSettings, atCheck: boolean): Promise<boolean> {
+    const names = await this.#metadata.namespaceNames()
+    const counters = await readCounters(this.#metadata, names)
+    const enough = counters.some((counter, index) => {
+      const deletions = counter.deletions - counter.collectedDeletions
+      if (!atCheck) return deletions >= settings.deletionThreshold
+      const mutations = counter.mutations - counter.collectedMutations
+      const expiry = this.#settled.get(names[index] ?? '')?.nextExpiry
+      return (
+        deletions > 0 ||
+        (settings.mutationThreshold > 0 && mutations >= settings.mutationThreshold) ||
+        // Where conditions make everything depend on the time, nobody knows when; that waits for another reason.
+        (expiry !== undefined && Number.isFinite(expiry) && Date.now() > expiry)
+      )
+    })
+    if (enough) return true
+    if (!atCheck || Date.now() < this.#retryAt) return false
+    return this.#unfinished.size > 0 || (await this.#disks.isOwing())
+  }
+
+  #isSettled(namespace: string, counters: Counters | undefined): boolean {
+    const settled = this.#settled.get(namespace)
+    return (
+      settled !== undefined &&
+      settled.mutations === counters?.mutations &&
+      counters.deletions === counters.collectedDeletions &&
+      Date.now() <= settled.nextExpiry
+    )
+  }
+
+  /** Undefined when another process collects the namespace and that is not to be waited for. */
+  async #collectOne(namespace: string, wait: boolean): Promise<Collected | undefined> {
+    for (;;) {
+      const collected = await collectNamespace(this.#metadata, namespace, this.#signal)
+      if (collected !== undefined) {
+        const { mutations, nextExpiry, odd, removed, fenced } = collected
+        this.#settled.set(namespace, { mutations, nextExpiry })
+        if (odd.length > 0)
+          this.#logger.warn({ namespace, snapshots: odd }, 'garbage collection: kept, their children are miscounted')
+        if (kinds.some((kind) => removed[kind] > 0))
+          this.#logger.debug({ namespace, ...removed, fenced }, 'garbage collected')
+        return collected
+      }
+      if (!wait) return undefined
+      await sleep(turnPoll, undefined, { signal: this.#signal })
+    }
+  }
+}
+
+function failureOf(failures: readonly unknown[]): Error {
+  const [first] = failures
+  const more = failures.length > 1 ? ` (and ${failures.length - 1} more)` : ''
+  return unknown(`garbage collection: ${toRpcError(first).message}${more}`, { cause: first })
+}
