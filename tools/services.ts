@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { HealthDefinition } from '@flotilla/api/grpc/health/v1/health'
-import { parts } from '@flotilla/compose'
+import { lockDirectory, parts } from '@flotilla/compose'
 import { startEmbeddedNats, startEmbeddedRedis } from '@flotilla/embedded'
 import { clientOf, connect, makeCall } from '@flotilla/rpc'
 
@@ -89,6 +89,7 @@ async function keep(): Promise<void> {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => done())
   })
   await using stores = new AsyncDisposableStack()
+  stores.use(await lockDirectory(root))
   const redis =
     values.redis ?? stores.use(await startEmbeddedRedis({ data: join(root, 'redis'), run: join(state, 'redis') })).url
   const nats =
@@ -161,6 +162,9 @@ async function up(): Promise<number> {
     return 0
   }
   mkdirSync(folder, { recursive: true, mode: 0o711 })
+  mkdirSync(root, { recursive: true, mode: 0o711 })
+  // Refused here, where somebody reads it; the keeper's own lock follows.
+  await (await lockDirectory(root))[Symbol.asyncDispose]()
   const out = openSync(join(folder, 'keeper.log'), 'a')
   const args = process.argv.slice(2).filter((arg) => arg !== 'up')
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), 'up', '--foreground', ...args], {
@@ -210,4 +214,9 @@ if (values.help || command === undefined || positionals.length !== 1) {
   ;(values.help ? process.stdout : process.stderr).write(help)
   process.exit(values.help ? 0 : 2)
 }
-process.exit(await command())
+try {
+  process.exit(await command())
+} catch (error) {
+  process.stderr.write(`services: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exit(1)
+}

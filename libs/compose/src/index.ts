@@ -1,3 +1,4 @@
+export { lockDirectory } from './instance-lock.ts'
 export type { Host, Part } from './part.ts'
 export * as part from './parts/index.ts'
 export { parts } from './parts/index.ts'

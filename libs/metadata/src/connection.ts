@@ -45,6 +45,8 @@ export function mapRedisError(error: unknown): RpcError {
     !/^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|NOREPLICAS)/.test(error.message)
   )
     return toRpcError(error)
-  const text = error instanceof Error ? error.message : String(error)
+  const words = error instanceof Error ? error.message : String(error)
+  // ioredis tells how it is set up.
+  const text = words.includes('enableOfflineQueue') ? 'not connected' : words
   return unavailable(`metadata store: ${text}`, { cause: error })
 }

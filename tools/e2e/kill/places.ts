@@ -66,6 +66,10 @@ async function everythingServes(system: System): Promise<void> {
   if (system.kind === 'services')
     for (const name of services.filter((service) => service !== 'gateway'))
       await until(`${name} to serve`, () => isHealthy(join(system.state, 'services', `${name}.sock`)))
+  await everyServiceAnswers(system)
+}
+
+export async function everyServiceAnswers(system: System): Promise<void> {
   using clients = connectTo(system.address)
   await until('every service to answer', () => answers(clients))
 }
