@@ -4,11 +4,12 @@ import { join } from 'node:path'
 import { ContentCreate } from '@flotilla/api/containerd/events/events'
 import { Info } from '@flotilla/api/containerd/services/content/v1/content'
 import { encode, eventOf, now, tables, validateLabels, withoutEmpty } from '@flotilla/metadata'
-import { alreadyExists, type Call, failedPrecondition, notFound } from '@flotilla/rpc'
+import { alreadyExists, type Call, failedPrecondition, hasCode, notFound, status } from '@flotilla/rpc'
 import type { Digest } from './digest.ts'
 import type { OpenIngest } from './open-ingest.ts'
 import { contentResource, ingestResource, joinExisting, leaseOf, whereIs } from './records.ts'
 import type { Store } from './store.ts'
+import { sweepBlob } from './sweep.ts'
 
 export interface Commit {
   /** 0 when unsaid. */
@@ -34,13 +35,32 @@ export async function commitIngest(store: Store, call: Call, ingest: OpenIngest,
   if (expected !== undefined && expected.text !== digest.text)
     throw failedPrecondition(`unexpected commit digest ${digest.text}, expected ${expected.text}`)
 
+  try {
+    return await place(store, call, ingest, digest, commit.labels)
+  } catch (error) {
+    // The lease went meanwhile, so there is a blob without a record. After any other failure nobody knows whether the
+    // record is going to appear; then the blob is left to a complete sweep.
+    if (hasCode(error, status.NOT_FOUND)) await sweepBlob(store, digest).catch(() => {})
+    throw error
+  }
+}
+
+/** Puts the bytes into their place and writes the record. */
+async function place(
+  store: Store,
+  call: Call,
+  ingest: OpenIngest,
+  digest: Digest,
+  labels: Readonly<Record<string, string>>,
+): Promise<Digest> {
+  const size = ingest.offset
   // From here until the record is written no sweep may look at this digest.
   using _ = await store.digests.share(digest.text)
   for (;;) {
     if ((await whereIs(store, ingest.namespace, digest)) !== 'here') {
       await ingest.settle()
       await putIntoPlace(store, ingest, digest, size)
-      if (await record(store, call, ingest, digest, size, commit.labels)) {
+      if (await record(store, call, ingest, digest, size, labels)) {
         await ingest.finish()
         return digest
       }

@@ -60,6 +60,11 @@ export class OpenIngest {
     return this.#handedBack
   }
 
+  /** Whether it was given back as it was, neither committed nor taken away. */
+  get isLeft(): boolean {
+    return this.#state === 'closed'
+  }
+
   get updatedAt(): Timestamp {
     return this.#updatedAt
   }

@@ -113,6 +113,40 @@ describe('a sweep', () => {
     expect(await begin(service.content, a, 'collected', '')).toMatchObject({ offset: 0 })
   })
 
+  test('of ingests only leaves blobs alone', async () => {
+    const blob = novel()
+    await put(service.content, a, blob)
+    await forget('a', tables.content, digestOf(blob))
+    await begin(service.content, a, 'collected', 'abcd')
+    await forget('a', tables.ingests, 'collected')
+    const request = { digests: [], ingestsOnly: true }
+    expect(await service.blobs.sweep(request, makeCall())).toEqual({ blobs: 0, ingests: 1, bytes: 4 })
+    expect(await blobFiles(root)).toEqual([digestOf(blob)])
+  })
+
+  test('is not needed for an ingest that was collected while it was written', async () => {
+    const writer = contentWriter(service.content, a)
+    await writer.send({ ref: 'collected', action: WriteAction.WRITE, data: Buffer.from('abc') })
+    await forget('a', tables.ingests, 'collected')
+    expect(await sweep()).toMatchObject({ ingests: 0 })
+    await writer.end()
+    expect(await ingestDirectories(root)).toEqual([])
+  })
+
+  test('is not needed for a blob whose lease went while it was committed', async () => {
+    await world.metadata.transact('a', {
+      writes: [{ op: 'set', table: tables.leases, field: 'l', value: Buffer.of() }],
+    })
+    const writer = contentWriter(service.content, makeCall({ namespace: 'a', lease: 'l' }))
+    const { offset } = await writer.send({ ref: 'leased', action: WriteAction.WRITE, data: Buffer.from(novel()) })
+    await forget('a', tables.leases, 'l')
+    await expect(writer.send({ action: WriteAction.COMMIT, offset })).rejects.toMatchObject({
+      code: status.NOT_FOUND,
+      message: 'lease does not exist: not found',
+    })
+    expect(await blobFiles(root)).toEqual([])
+  })
+
   test('never takes a blob that is being committed', async () => {
     let done = false
     const sweeping = (async () => {

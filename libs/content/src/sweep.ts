@@ -20,7 +20,8 @@ const atOnce = 4
 export async function sweep(store: Store, request: SweepRequest, call: Call): Promise<SweepResponse> {
   const given = request.digests.map(parseDigest)
   const freed = SweepResponse.fromPartial({})
-  for await (const batch of given.length > 0 ? batchesOf(given) : blobsOf(store)) {
+  const blobs = request.ingestsOnly ? [] : given.length > 0 ? batchesOf(given) : blobsOf(store)
+  for await (const batch of blobs) {
     call.signal.throwIfAborted()
     await each(await unnamed(store, batch), async (digest) => {
       const bytes = await sweepBlob(store, digest)
@@ -40,8 +41,8 @@ export async function sweep(store: Store, request: SweepRequest, call: Call): Pr
   return freed
 }
 
-/** Bytes freed; undefined when the blob is not there or has to stay. */
-async function sweepBlob(store: Store, digest: Digest): Promise<number | undefined> {
+/** Unlinks one blob unless it has to stay; gives the bytes freed, undefined when it stays or is not there. */
+export async function sweepBlob(store: Store, digest: Digest): Promise<number | undefined> {
   using _ = await store.digests.exclude(digest.text)
   const size = await blobSize(store, digest)
   if (size === undefined) return undefined
@@ -62,7 +63,8 @@ async function isToBeAdopted(store: Store, digest: Digest): Promise<boolean> {
   return false
 }
 
-async function sweepIngest(
+/** Removes the directory of an ingest that nobody writes and that has no record; gives the bytes freed. */
+export async function sweepIngest(
   store: Store,
   directory: string,
   owner: { readonly namespace: string; readonly ref: string },

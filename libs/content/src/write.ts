@@ -8,9 +8,10 @@ import { commitIngest } from './commit.ts'
 import { type Digest, parseDigest } from './digest.ts'
 import { nextMessage } from './messages.ts'
 import type { OpenIngest } from './open-ingest.ts'
-import { openIngest, openingOf } from './opening.ts'
+import { type Opening, openIngest, openingOf } from './opening.ts'
 import { joinExisting, whereIs } from './records.ts'
 import type { Store } from './store.ts'
+import { sweepIngest } from './sweep.ts'
 
 /** Longest ref in bytes. */
 const maxRefBytes = 32_768
@@ -59,11 +60,19 @@ export async function* write(
       }
     } finally {
       await ingest.close()
+      if (ingest.isLeft) await forgetIfCollected(store, opening)
     }
   } finally {
     // Not awaited: a source that waits for its client ends only when that does.
     void iterator.return?.()?.catch(() => {})
   }
+}
+
+/** What was collected while it was written has no record any more; its bytes need not wait for a sweep. */
+async function forgetIfCollected(store: Store, { namespace, ref }: Opening): Promise<void> {
+  const directory = store.layout.ingest(namespace, ref)
+  // Where that cannot be known now, a sweep will find it.
+  await sweepIngest(store, directory, { namespace, ref }).catch(() => {})
 }
 
 async function answer(
