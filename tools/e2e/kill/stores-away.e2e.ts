@@ -20,7 +20,7 @@ import {
   until,
 } from '@flotilla/testing'
 import { contentWriter } from '@flotilla/testing/content-suite'
-import { connect, DeliverPolicy } from 'nats'
+import { connect } from 'nats'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Clients, callIn, connectTo, refusalOf } from '../harness/clients.ts'
 import { type Fixture, makeFixture } from '../harness/fixture.ts'
@@ -71,14 +71,11 @@ const asks: Readonly<Record<string, Ask>> = {
 async function numbersInJetStream(url: string): Promise<number[]> {
   const nats = await connect({ servers: url, timeout: 5_000 })
   try {
-    const { state } = await (await nats.jetstreamManager()).streams.info('FLOTILLA_EVENTS')
-    const consumer = await nats.jetstream().consumers.get('FLOTILLA_EVENTS', { deliver_policy: DeliverPolicy.All })
+    const { streams } = await nats.jetstreamManager()
+    const { state } = await streams.info('FLOTILLA_EVENTS')
     const numbers: number[] = []
-    if (state.messages > 0)
-      for await (const message of await consumer.consume()) {
-        numbers.push(Number(message.headers?.get('Flotilla-Sequence')))
-        if (message.seq >= state.last_seq) break
-      }
+    for (let seq = state.first_seq; seq <= state.last_seq && state.messages > 0; seq++)
+      numbers.push(Number((await streams.getMessage('FLOTILLA_EVENTS', { seq })).header.get('Flotilla-Sequence')))
     return numbers
   } finally {
     await nats.close()
