@@ -38,6 +38,7 @@ beforeEach(async () => {
 class Nodes {
   readonly names: string[]
   readonly sweeps: Array<{ node: string; digests: string[] }> = []
+  readonly ingestSweeps: string[] = []
   readonly removals: Array<{ node: string; snapshotter: string; ids: string[] }> = []
   /** Ids on disk by `NODE/SNAPSHOTTER`. */
   readonly directories = new Map<string, string[]>()
@@ -52,8 +53,10 @@ class Nodes {
     return {
       nodes: async () => this.names,
       content: (node) => ({
-        sweep: async ({ digests }) => {
+        sweep: async ({ digests, ingestsOnly }) => {
           await this.answer(node)
+          if (ingestsOnly) this.ingestSweeps.push(node)
+          if (ingestsOnly) return SweepResponse.fromPartial({})
           this.sweeps.push({ node, digests: [...digests].sort() })
           return SweepResponse.fromPartial({})
         },
@@ -119,6 +122,7 @@ describe('collect', () => {
       { node: 'n1', digests: [digestNumber(1)] },
       { node: 'n2', digests: [digestNumber(1)] },
     ])
+    expect(nodes.ingestSweeps).toEqual(['n1', 'n2'])
     expect(nodes.removals.map(({ node, snapshotter, ids }) => [node, snapshotter, ids.length])).toEqual([
       ['n1', 'overlayfs', 2],
       ['n2', 'native', 1],

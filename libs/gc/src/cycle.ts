@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CollectResponse } from '@flotilla/api/flotilla/gc/v1/gc'
-import type { Metadata } from '@flotilla/metadata'
+import { type Metadata, tables } from '@flotilla/metadata'
 import { toRpcError, unknown } from '@flotilla/rpc'
 import { type Collected, collectNamespace } from './collect-namespace.ts'
 import { Disks, type Nodes, type Note } from './disks.ts'
@@ -36,6 +36,8 @@ export class Cycle {
   readonly #settled = new Map<string, Settled>()
   /** Namespaces of which something is still to be removed from a disk. */
   readonly #unfinished = new Set<string>()
+  /** Namespaces in which the last check found a reason to collect. */
+  #due = new Set<string>()
   #retryAt = 0
 
   constructor(metadata: Metadata, nodes: Nodes, logger: CollectorLogger, signal: AbortSignal) {
@@ -69,7 +71,12 @@ export class Cycle {
 
     const names = await this.#metadata.namespaceNames()
     const counters = await readCounters(this.#metadata, names)
-    const wanted = names.filter((name, index) => everything || !this.#isSettled(name, counters[index]))
+    // By itself it collects where there is a reason to: garbage of one namespace is none of another's.
+    const due = asked || this.#due.size === 0 ? undefined : this.#due
+    this.#due = new Set()
+    const wanted = names.filter(
+      (name, index) => everything || ((due?.has(name) ?? true) && !this.#isSettled(name, counters[index])),
+    )
     const named = new Map<string, Set<string>>()
     const answer = nothingRemoved()
     let length = 0
@@ -95,7 +102,7 @@ export class Cycle {
       if (await this.#disks.emptyTrash(namespace, note)) this.#unfinished.delete(namespace)
       else this.#unfinished.add(namespace)
     }
-    if (answer.ingests > 0) await this.#disks.sweepIngests(note)
+    if (answer.ingests > 0 || (await this.#someDeleted(wanted))) await this.#disks.sweepIngests(note)
     if (this.#unfinished.size > 0) this.#retryAt = Date.now() + retryEvery
     if (looking) {
       // With a namespace unread nobody knows which directories have a record.
@@ -110,11 +117,13 @@ export class Cycle {
   async isDue(settings: ScheduleSettings, atCheck: boolean): Promise<boolean> {
     const names = await this.#metadata.namespaceNames()
     const counters = await readCounters(this.#metadata, names)
-    const enough = counters.some((counter, index) => {
+    const due = names.filter((name, index) => {
+      const counter = counters[index]
+      if (counter === undefined) return false
       const deletions = counter.deletions - counter.collectedDeletions
       if (!atCheck) return deletions >= settings.deletionThreshold
       const mutations = counter.mutations - counter.collectedMutations
-      const expiry = this.#settled.get(names[index] ?? '')?.nextExpiry
+      const expiry = this.#settled.get(name)?.nextExpiry
       return (
         deletions > 0 ||
         (settings.mutationThreshold > 0 && mutations >= settings.mutationThreshold) ||
@@ -122,9 +131,17 @@ export class Cycle {
         (expiry !== undefined && Number.isFinite(expiry) && Date.now() > expiry)
       )
     })
-    if (enough) return true
+    this.#due = new Set(due)
+    if (due.length > 0) return true
     if (!atCheck || Date.now() < this.#retryAt) return false
     return this.#unfinished.size > 0 || (await this.#disks.isOwing())
+  }
+
+  /** Whether one of these namespaces was itself deleted: its ingests went with it. */
+  async #someDeleted(namespaces: readonly string[]): Promise<boolean> {
+    for (const namespace of namespaces)
+      if ((await this.#metadata.get(namespace, tables.namespace, 'record')) === undefined) return true
+    return false
   }
 
   #isSettled(namespace: string, counters: Counters | undefined): boolean {

@@ -233,6 +233,7 @@ async function litter(world: World, seed: number, stop: () => boolean): Promise<
 
 test.each([1, 2, 3])(
   'clients at work while collections run, seed %i: what is kept stays, the rest goes',
+  { timeout },
   async (seed) => {
     const namespace = `race-${seed}`
     const worlds = writing.map((metadata) => new World(metadata, namespace))

@@ -22,16 +22,17 @@ export interface Condemned {
   readonly bytes: Buffer | undefined
 }
 
-/** A removal of several objects, and whose each of its checks is. */
+/** A removal of several objects. */
 export interface RemovalPlan {
   readonly plan: Plan
-  readonly owners: readonly Condemned[]
+  /** By the index of a check: the snapshot whose number of children it is about; undefined for all other checks. */
+  readonly counted: ReadonlyArray<GraphObject | undefined>
 }
 
 /** Removes the records of one table; `store` when it is one of snapshots, whose children come before parents. */
 export function planRemoval(condemned: readonly Condemned[], store: SnapshotStore | undefined): RemovalPlan {
   const checks: Check[] = []
-  const owners: Condemned[] = []
+  const counted: Array<GraphObject | undefined> = []
   const writes: Write[] = []
   const events: OutboxEvent[] = []
   const childrenHere = new Map<string, number>()
@@ -40,14 +41,14 @@ export function planRemoval(condemned: readonly Condemned[], store: SnapshotStor
     checks.push(
       each.bytes === undefined ? { is: 'present', table, field } : { is: 'equals', table, field, value: each.bytes },
     )
-    owners.push(each)
+    counted.push(undefined)
     writes.push({ op: 'delete', table, field })
     if (store !== undefined) {
       // Children that go in the same step are still counted when the checks are made.
       const children = childrenHere.get(addressOf(table, field)) ?? 0
       const counter = { table: childrenTable(store.node, store.snapshotter), field }
       checks.push(children === 0 ? { is: 'absent', ...counter } : { is: 'equals', ...counter, value: String(children) })
-      owners.push(each)
+      counted.push(each.object)
       if (parent !== undefined) childrenHere.set(parent, (childrenHere.get(parent) ?? 0) + 1)
       writes.push(...snapshotWrites(each.object, store))
       events.push(snapshotRemoved(field, store))
@@ -60,7 +61,7 @@ export function planRemoval(condemned: readonly Condemned[], store: SnapshotStor
       events.push(eventOf('/images/delete', 'containerd.services.images.v1.ImageDelete', ImageDelete, { name }))
     }
   }
-  return { plan: { checks, writes, events }, owners }
+  return { plan: { checks, writes, events }, counted }
 }
 
 function snapshotWrites({ parent, driverId }: GraphObject, { node, snapshotter, table }: SnapshotStore): Write[] {

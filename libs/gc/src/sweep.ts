@@ -3,12 +3,12 @@ import { Fence } from './fence.ts'
 import type { Graph } from './graph.ts'
 import { type GraphObject, readObject, type SnapshotStore, unreached } from './objects.ts'
 import type { Pace } from './pace.ts'
-import { type Condemned, planRemoval } from './removal.ts'
+import { type Condemned, planRemoval, type RemovalPlan } from './removal.ts'
 import type { Removal, Run } from './run.ts'
 import type { Survey } from './survey.ts'
 
-/** Objects removed in one step: about a millisecond of Redis's time. */
-const batchSize = 200
+/** Objects removed in one step: a millisecond of Redis's time, measured with snapshots and content. */
+const batchSize = 100
 /** Behind the fence steps are small: what Redis reads from us at once, 16 KiB, nobody else's change can split. */
 const fencedBatchSize = 40
 /** Refusals in a row, since others write meanwhile, after which the fence is raised. */
@@ -86,14 +86,14 @@ export class Sweep {
   async #removeSome(batch: readonly GraphObject[], store: SnapshotStore | undefined): Promise<number> {
     let left = await this.#condemn(batch, store, false)
     while (left.length > 0) {
-      const { plan, owners } = planRemoval(left, store)
+      const { plan, counted } = planRemoval(left, store)
       const [, removal] = await Promise.all([this.#fence?.discharge(), this.#run.remove(plan)])
       if (removal === 'done') {
         this.#refusals = 0
         for (const { object } of left) this.#graph.remove(object)
         return left.length
       }
-      await this.#mend(removal, owners)
+      await this.#mend(removal, counted)
       left = await this.#condemn(
         left.map(({ object }) => object),
         store,
@@ -104,7 +104,7 @@ export class Sweep {
   }
 
   /** Makes good for what refused a removal. */
-  async #mend(removal: Exclude<Removal, 'done'>, owners: readonly Condemned[]): Promise<void> {
+  async #mend(removal: Exclude<Removal, 'done'>, counted: RemovalPlan['counted']): Promise<void> {
     if (removal === 'dirty') {
       await this.#survey.catchUp()
       await this.#fence?.lower()
@@ -112,15 +112,11 @@ export class Sweep {
         this.#fence ??= await Fence.raise(this.#run, this.#graph, this.#survey, this.#pace)
       return
     }
-    const refused = owners[removal.check]
-    const { metadata, namespace } = this.#run
+    // A record that is gone, or another one, is seen when the batch is read again.
+    const refused = counted[removal.check]
     if (refused === undefined) return
-    const { table, field } = refused.object
-    const bytes = await metadata.get(namespace, table, field)
-    // Gone, or written: that is seen when the batch is read again. Else its children are not as they should be.
-    if (bytes === undefined || (refused.bytes !== undefined && !bytes.equals(refused.bytes))) return
-    this.odd.push(refused.object)
-    this.#graph.reach(refused.object)
+    this.odd.push(refused)
+    this.#graph.reach(refused)
     await this.#graph.spread(this.#pace)
   }
 
