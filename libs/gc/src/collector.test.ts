@@ -1,6 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SweepResponse } from '@flotilla/api/flotilla/content/v1/content'
-import { createMetadata, keyOf, type Metadata, snapshotTable, tables, trashTable } from '@flotilla/metadata'
+import {
+  childrenTable,
+  createMetadata,
+  keyOf,
+  type Metadata,
+  snapshotTable,
+  tables,
+  trashTable,
+} from '@flotilla/metadata'
 import { hasCode, makeCall, status, unavailable } from '@flotilla/rpc'
 import { startRedis, type TestRedis, until } from '@flotilla/testing'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -216,6 +224,37 @@ describe('collect', () => {
     expect(await world.has(tables.content, digestNumber(1))).toBe(true)
     expect(await other.has(tables.content, digestNumber(2))).toBe(false)
     expect(await metadata.size(namespace, tables.gcRun)).toBe(0)
+  })
+
+  test('the partial data of ingests goes also when their namespace was deleted', async () => {
+    const nodes = new Nodes('n1')
+    await using collector = collectorOf(nodes)
+    await world.ingest('r', Date.now() + 3_600_000)
+    await collector.collect({}, call)
+    expect(nodes.ingestSweeps).toEqual([])
+    await metadata.transact(namespace, {
+      writes: [tables.namespace, tables.ingests].map((table) => ({ op: 'drop', table })),
+      deletions: 1,
+    })
+    await collector.collect({}, call)
+    expect(nodes.ingestSweeps).toEqual(['n1'])
+  })
+
+  test('a snapshot whose children are miscounted is kept and told of, with all below it', async () => {
+    await using collector = collectorOf(new Nodes())
+    const store = 'n1/overlayfs'
+    for (const [key, parent] of [
+      ['a', ''],
+      ['b', 'a'],
+      ['c', 'b'],
+      ['other', ''],
+    ] as const)
+      await world.prepare(store, key, parent)
+    await metadata.redis.hset(keyOf(namespace, childrenTable('n1', 'overlayfs')), 'b', '2')
+    warnings.length = 0
+    expect(await collector.collect({}, call)).toEqual({ ...nothing, snapshots: 2 })
+    expect((await metadata.all(namespace, snapshotTable('n1', 'overlayfs'))).map(([key]) => key)).toEqual(['a', 'b'])
+    expect(warnings).toEqual(['garbage collection: kept, their children are miscounted'])
   })
 
   test('a namespace in which nothing happened since is not read again, until something in it expires', async () => {
