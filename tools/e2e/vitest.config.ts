@@ -15,6 +15,7 @@ export default defineConfig({
         name: system,
         root: import.meta.dirname,
         include: system === 'containerd' ? [...askedOfContainerd] : ['**/*.e2e.ts'],
+        globalSetup: './harness/shared-systems.ts',
         env: { FLOTILLA_UNDER_TEST: system },
         testTimeout: 60_000,
         hookTimeout: 60_000,

@@ -43,12 +43,12 @@ export async function makeFixture(system: System, version: Version, world: TempW
     run,
     async ctr(...args) {
       const { code, stdout, stderr } = await run(args)
-      if (code !== 0) throw new Error(`ctr ${args.join(' ')} ended with ${code}: ${stderr}${stdout}`)
+      if (code !== 0) throw new Error(`ctr ${args.join(' ')} ended with ${code}: ${inShort(stderr + stdout)}`)
       return stdout
     },
     async refused(...args) {
       const { code, stdout, stderr } = await run(args)
-      if (code === 0) throw new Error(`ctr ${args.join(' ')} should fail, but printed: ${stdout}${stderr}`)
+      if (code === 0) throw new Error(`ctr ${args.join(' ')} should fail, but printed: ${inShort(stdout + stderr)}`)
       return stderr
     },
     start: (args, extras = {}) => startCtr({ ...options, ...extras, args }),
@@ -62,6 +62,9 @@ export async function makeFixture(system: System, version: Version, world: TempW
   }
   return fixture
 }
+
+/** Enough of a long output to see what it is. */
+const inShort = (text: string) => (text.length < 2_000 ? text : `${text.slice(0, 2_000)} … (${text.length} characters)`)
 
 const lines = (text: string) => text.split('\n').filter((line) => line !== '')
 

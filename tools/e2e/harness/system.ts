@@ -27,9 +27,9 @@ export type SystemKind = 'standalone' | 'services' | 'containerd'
 
 export const underTest = (process.env.FLOTILLA_UNDER_TEST ?? 'standalone') as SystemKind
 
-/** Starts the system that FLOTILLA_UNDER_TEST names; the real containerd in the version given. */
-export async function startSystem(world: TempWorld, version: Version): Promise<System> {
-  if (underTest === 'containerd') return startContainerd(world, version)
-  if (underTest === 'services') return startServices(world)
+/** Starts the system that FLOTILLA_UNDER_TEST names, or another; the real containerd in the version given. */
+export async function startSystem(world: TempWorld, version: Version, kind = underTest): Promise<System> {
+  if (kind === 'containerd') return startContainerd(world, version)
+  if (kind === 'services') return startServices(world)
   return startStandalone(world)
 }
