@@ -150,6 +150,20 @@ describe('collect', () => {
     expect(await metadata.size(namespace, trashTable('n1', 'overlayfs'))).toBe(0)
   })
 
+  test('has the bytes removed of digests that others left in the trash', async () => {
+    const nodes = new Nodes('n1')
+    await using collector = collectorOf(nodes)
+    await collector.collect({}, call)
+    nodes.sweeps.length = 0
+    await metadata.transact(namespace, {
+      writes: [{ op: 'add', table: contentTrashTable, field: digestNumber(9) }],
+      deletions: 1,
+    })
+    await collector.collect({}, call)
+    expect(nodes.sweeps).toEqual([{ node: 'n1', digests: [digestNumber(9)] }])
+    expect(await metadata.size(namespace, contentTrashTable)).toBe(0)
+  })
+
   test('answers after a run that began after the call, which those who wait share', async () => {
     const nodes = new Nodes('n1')
     await using collector = collectorOf(nodes)
