@@ -1,6 +1,6 @@
 import { type ChannelOptions, Client, credentials, type CallOptions as GrpcCallOptions } from '@grpc/grpc-js'
 import type { Call } from './call.ts'
-import { toRpcError } from './errors.ts'
+import { type RpcError, status, toRpcError, unavailable } from './errors.ts'
 import { toMetadata } from './metadata.ts'
 import { type MessageSource, messagesOf } from './readable.ts'
 import { maxMessageBytes } from './server.ts'
@@ -18,6 +18,14 @@ const defaults: ChannelOptions = {
 /** Opens a channel to `unix:///path` or `host:port`. Close it with `close()`. */
 export function connect(address: string): Client {
   return new Client(address.replace(/^unix:\/\//, 'unix:'), credentials.createInsecure(), defaults)
+}
+
+/** A server that is killed while it shuts down leaves calls without a status; grpc-js takes that for INTERNAL. */
+function fromWire(error: unknown): RpcError {
+  const mapped = toRpcError(error)
+  return mapped.code === status.INTERNAL && /^Received RST_STREAM with code 0\b/.test(mapped.message)
+    ? unavailable('the connection was lost', { cause: error })
+    : mapped
 }
 
 function optionsOf(call: Call): GrpcCallOptions {
@@ -70,7 +78,7 @@ function receive(
       ended = true
     } catch (error) {
       ended = true
-      throw toRpcError(failure() ?? error)
+      throw fromWire(failure() ?? error)
     } finally {
       untie()
       if (!ended) wire.cancel()
@@ -128,7 +136,7 @@ function methodOf(definition: ServiceDefinition, method: MethodDefinition, clien
           optionsOf(call),
           (error, answer) => {
             untie()
-            if (error) reject(toRpcError(failure ?? error))
+            if (error) reject(fromWire(failure ?? error))
             else resolve(answer)
           },
         )
@@ -149,7 +157,7 @@ function methodOf(definition: ServiceDefinition, method: MethodDefinition, clien
         optionsOf(call),
         (error, answer) => {
           untie()
-          if (error) reject(toRpcError(error))
+          if (error) reject(fromWire(error))
           else resolve(answer)
         },
       )

@@ -132,6 +132,27 @@ describe('a service over gRPC', () => {
     expect(offsets).toEqual([2, 4, 6])
   })
 
+  it('ends calls that outlast its closing with UNAVAILABLE, streams too', async () => {
+    const begun = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const
+    const client = await start({
+      info: () => {
+        begun[0].resolve()
+        return new Promise(() => {})
+      },
+      async *read(): AsyncGenerator<ReadContentResponse> {
+        begun[1].resolve()
+        await new Promise(() => {})
+      },
+    })
+    const call = makeCall({ timeout: 30_000 })
+    const info = expect(client.info({ digest: '' }, call)).rejects.toMatchObject({ code: status.UNAVAILABLE })
+    const parts = client.read({ digest: 'd', offset: 0, size: 0 }, call)[Symbol.asyncIterator]()
+    const read = expect(parts.next()).rejects.toMatchObject({ code: status.UNAVAILABLE })
+    await Promise.all(begun.map(({ promise }) => promise))
+    await server.close(10)
+    await Promise.all([info, read])
+  })
+
   it('aborts the signal of a call whose client cancels', async () => {
     const aborted = Promise.withResolvers<void>()
     const client = await start({

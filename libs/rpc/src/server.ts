@@ -11,13 +11,16 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import type { Call } from './call.ts'
-import { canceled, status, toRpcError, unimplemented } from './errors.ts'
+import { canceled, status, toRpcError, unavailable, unimplemented } from './errors.ts'
 import { fromMetadata } from './metadata.ts'
 import { messagesOf } from './readable.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition } from './service.ts'
 
 /** Largest message in either direction, bytes; containerd's own limit. */
 export const maxMessageBytes = 16 * 1024 * 1024
+
+/** Milliseconds for the words that a call was cut to reach its client. */
+const cutLimit = 500
 
 /** One finished call, for logs and metrics. */
 export interface CallRecord {
@@ -53,7 +56,7 @@ export interface RpcServer extends AsyncDisposable {
    * one). Answers the address that clients can use.
    */
   listen(address: string): Promise<string>
-  /** Stops taking calls, gives running ones this many milliseconds, then cuts them. */
+  /** Stops taking calls, gives running ones this many milliseconds, then ends them with UNAVAILABLE. */
   close(graceMs?: number): Promise<void>
 }
 
@@ -71,8 +74,7 @@ type AnyServerCall =
 
 type Handler = (request: unknown, call: Call) => unknown
 
-function callOf(from: AnyServerCall): Call {
-  const controller = new AbortController()
+function callOf(from: AnyServerCall, controller: AbortController): Call {
   ;(from as ServerUnaryCall<unknown, unknown>).once('cancelled', () =>
     controller.abort(canceled('the client ended the call')),
   )
@@ -101,18 +103,23 @@ function drained(
   })
 }
 
+/** Rejects when a call was cut: who waits for something else would not notice that by itself. */
+function ended(signal: AbortSignal): Promise<never> {
+  const gone = new Promise<never>((_, reject) => {
+    if (signal.aborted) reject(signal.reason)
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+  gone.catch(() => {})
+  return gone
+}
+
 async function pump(
   answers: AsyncIterable<unknown>,
   stream: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>,
   signal: AbortSignal,
 ) {
   const iterator = answers[Symbol.asyncIterator]()
-  // An iterator that waits for something else would not notice the client's leaving by itself.
-  const gone = new Promise<never>((_, reject) => {
-    if (signal.aborted) reject(signal.reason)
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
-  gone.catch(() => {})
+  const gone = ended(signal)
   let finished = false
   try {
     for (;;) {
@@ -149,6 +156,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   tuned.commonServerOptions.streamResetBurst = 1_000_000
   tuned.commonServerOptions.streamResetRate = 1_000_000
   const sockets: string[] = []
+  const running = new Set<AbortController>()
   const admit = options.admit ?? ((call: Call) => call)
 
   const finish = (
@@ -175,8 +183,10 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   function wrap(definition: ServiceDefinition, method: MethodDefinition, handler: Handler) {
     if (method.responseStream) {
       return async (from: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>) => {
-        const call = admit(callOf(from))
+        const controller = new AbortController()
+        const call = admit(callOf(from, controller))
         const started = performance.now()
+        running.add(controller)
         try {
           const request = method.requestStream
             ? messagesOf(from as ServerDuplexStream<unknown, unknown>)
@@ -188,6 +198,8 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
           const failed = failure(error)
           finish(definition.fullName, method.name, call, started, failed)
           from.emit('error', failed)
+        } finally {
+          running.delete(controller)
         }
       }
     }
@@ -195,19 +207,23 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
       from: ServerUnaryCall<unknown, unknown> | ServerReadableStream<unknown, unknown>,
       answer: sendUnaryData<unknown>,
     ) => {
-      const call = admit(callOf(from))
+      const controller = new AbortController()
+      const call = admit(callOf(from, controller))
       const started = performance.now()
+      running.add(controller)
       try {
         const request = method.requestStream
           ? messagesOf(from as ServerReadableStream<unknown, unknown>)
           : (from as ServerUnaryCall<unknown, unknown>).request
-        const response = await (handler(request, call) as Promise<unknown>)
+        const response = await Promise.race([handler(request, call), ended(call.signal)])
         finish(definition.fullName, method.name, call, started)
         answer(null, response)
       } catch (error) {
         const failed = failure(error)
         finish(definition.fullName, method.name, call, started, failed)
         answer(failed)
+      } finally {
+        running.delete(controller)
       }
     }
   }
@@ -285,9 +301,12 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
     },
     async close(graceMs = 2_000) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(() => {
-          server.forceShutdown()
-          resolve()
+        let timer = setTimeout(() => {
+          for (const controller of running) controller.abort(unavailable('the server is stopping'))
+          timer = setTimeout(() => {
+            server.forceShutdown()
+            resolve()
+          }, cutLimit)
         }, graceMs)
         server.tryShutdown(() => {
           clearTimeout(timer)
