@@ -11,7 +11,7 @@ import { suite } from '../harness/suite.ts'
 import { type System, underTest } from '../harness/system.ts'
 import { kinds } from './kinds.ts'
 import { Caller } from './load.ts'
-import { crash, takeAway } from './places.ts'
+import { crash, patience, takeAway } from './places.ts'
 
 /** Files in a layer whose unpacking takes long enough to be cut. */
 const files = 6_000
@@ -38,63 +38,71 @@ suite(
   'half-made things',
   ({ test }) => {
     describe.each(appliers)('%s', (place) => {
-      test(`${place} killed while a layer is applied: nothing of it is left, and a pull makes it whole`, async (fixture) => {
-        const { ctr, run, start, local, system } = fixture
-        const { registry } = await sharedImage()
-        const entries = Array.from({ length: files }, (_, n) => ({ name: `many/${n}`, content: `${place} ${n}\n` }))
-        const reference = await pushImage(registry, `library/many:${place}`, await buildImage({ layers: [entries] }))
+      test(
+        `${place} killed while a layer is applied: nothing of it is left, and a pull makes it whole`,
+        async (fixture) => {
+          const { ctr, run, start, local, system } = fixture
+          const { registry } = await sharedImage()
+          const entries = Array.from({ length: files }, (_, n) => ({ name: `many/${n}`, content: `${place} ${n}\n` }))
+          const reference = await pushImage(registry, `library/many:${place}`, await buildImage({ layers: [entries] }))
 
-        const pulling = start(local('pull', '--plain-http', reference))
-        await until('a layer half unpacked', () => isHalfWay(system), { every: 1 })
-        const back = await takeAway(system, place)
-        await back()
-        await pulling.result
+          const pulling = start(local('pull', '--plain-http', reference))
+          await until('a layer half unpacked', () => isHalfWay(system), { every: 1 })
+          const back = await takeAway(system, place)
+          await back()
+          await pulling.result
 
-        const committed = rowsOf(await ctr('snapshots', 'ls')).filter((row) => row.at(-1) === 'Committed')
-        // Only the layer below, of busybox, can be done.
-        expect(committed.length).toBeLessThanOrEqual(1)
-        for (const lease of (await ctr('leases', 'ls', '-q')).split('\n').filter(Boolean))
-          await ctr('leases', 'rm', lease)
-        await run(['images', 'rm', reference])
-        await collect(system, fixture.namespace)
-        expect(rowsOf(await ctr('snapshots', 'ls'))).toEqual([])
-        expect(await ctr('content', 'ls', '-q')).toBe('')
-        expect(await mountsBelow(system.root)).toEqual([])
-        expect(await mountsBelow(system.state)).toEqual([])
+          const committed = rowsOf(await ctr('snapshots', 'ls')).filter((row) => row.at(-1) === 'Committed')
+          // Only the layer below, of busybox, can be done.
+          expect(committed.length).toBeLessThanOrEqual(1)
+          for (const lease of (await ctr('leases', 'ls', '-q')).split('\n').filter(Boolean))
+            await ctr('leases', 'rm', lease)
+          await run(['images', 'rm', reference])
+          await collect(system, fixture.namespace)
+          expect(rowsOf(await ctr('snapshots', 'ls'))).toEqual([])
+          expect(await ctr('content', 'ls', '-q')).toBe('')
+          expect(await mountsBelow(system.root)).toEqual([])
+          expect(await mountsBelow(system.state)).toEqual([])
 
-        await ctr(...local('pull', '--plain-http', reference))
-        const count = `ls /many | wc -l; cat /many/* | sort -u | wc -l`
-        expect(await ctr('run', '--rm', reference, 'one', 'sh', '-c', count)).toBe(`${files}\n${files}\n`)
-      }, 120_000)
+          await ctr(...local('pull', '--plain-http', reference))
+          const count = `ls /many | wc -l; cat /many/* | sort -u | wc -l`
+          expect(await ctr('run', '--rm', reference, 'one', 'sh', '-c', count)).toBe(`${files}\n${files}\n`)
+        },
+        patience,
+      )
     })
 
-    test('killed while snapshots and blobs are made: what has no record goes from the disk', async (fixture) => {
-      const { system, namespace } = fixture
-      using clients = connectTo(system.address)
-      const concerned = kinds.filter(({ name }) => name === 'snapshots' || name === 'content')
-      const callers = concerned.flatMap((kind) =>
-        Array.from({ length: 4 }, (_, n) => new Caller(kind, clients, namespace, `${kind.name}${n}`)),
-      )
-      for (const place of [...makers, ...makers]) {
-        const stop = new AbortController()
-        const work = Promise.all(callers.map((caller) => caller.work(stop.signal)))
-        work.catch(() => {})
-        await sleep(200 * Math.random())
-        await crash(system, place)
-        stop.abort()
-        await work
-      }
-      await sleep(protection)
-      // The comparison of disk and records is made by the first collection after a start.
-      await crash(system, 'all')
-      await collect(system, namespace)
-      for (const kind of concerned) {
-        const listed = (await kind.list(clients, callIn(namespace))).size
-        const home = kind.name === 'snapshots' ? snapshotDirectories(system) : blobDirectory(system)
-        expect(listed).toBeGreaterThan(0)
-        expect(readdirSync(home)).toHaveLength(listed)
-      }
-    }, 180_000)
+    test(
+      'killed while snapshots and blobs are made: what has no record goes from the disk',
+      async (fixture) => {
+        const { system, namespace } = fixture
+        using clients = connectTo(system.address)
+        const concerned = kinds.filter(({ name }) => name === 'snapshots' || name === 'content')
+        const callers = concerned.flatMap((kind) =>
+          Array.from({ length: 4 }, (_, n) => new Caller(kind, clients, namespace, `${kind.name}${n}`)),
+        )
+        for (const place of [...makers, ...makers]) {
+          const stop = new AbortController()
+          const work = Promise.all(callers.map((caller) => caller.work(stop.signal)))
+          work.catch(() => {})
+          await sleep(200 * Math.random())
+          await crash(system, place)
+          stop.abort()
+          await work
+        }
+        await sleep(protection)
+        // The comparison of disk and records is made by the first collection after a start.
+        await crash(system, 'all')
+        await collect(system, namespace)
+        for (const kind of concerned) {
+          const listed = (await kind.list(clients, callIn(namespace))).size
+          const home = kind.name === 'snapshots' ? snapshotDirectories(system) : blobDirectory(system)
+          expect(listed).toBeGreaterThan(0)
+          expect(readdirSync(home)).toHaveLength(listed)
+        }
+      },
+      patience + protection,
+    )
   },
   { versions: ['1.6'] },
 )

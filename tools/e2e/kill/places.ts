@@ -24,6 +24,9 @@ export const places: readonly string[] = [...(underTest === 'services' ? service
 export const holdable: readonly string[] =
   underTest === 'services' ? places.filter((place) => place !== 'nats-server') : ['main']
 
+/** Milliseconds for a test that starts everything again, as a dozen processes, while other tests use the machine. */
+export const patience = 240_000
+
 const whole = (place: string) => place === 'main' || place === 'all'
 
 /**

@@ -31,7 +31,7 @@ import { startStandalone } from '../harness/standalone.ts'
 import { type System, underTest } from '../harness/system.ts'
 import { debian12 } from '../harness/versions.ts'
 import { eventsSoFar, exitsIn } from './events.ts'
-import { everyServiceAnswers } from './places.ts'
+import { everyServiceAnswers, patience } from './places.ts'
 import { tickerStatus, tickToFile } from './ticker.ts'
 
 const digest = `sha256:${'a'.repeat(64)}`
@@ -96,7 +96,7 @@ describe('stores that are given', () => {
     const urls = ['--redis', `unix://${redis.url}`, '--nats', nats.url]
     system = world.own(await (underTest === 'services' ? startServices : startStandalone)(world, urls))
     clients = connectTo(system.address)
-  })
+  }, patience)
   afterAll(async () => {
     clients?.[Symbol.dispose]()
     await world?.[Symbol.asyncDispose]()
@@ -136,103 +136,119 @@ describe('stores that are given', () => {
     }
   }
 
-  it('Redis killed: calls are UNAVAILABLE, containers go on, an exit meanwhile is told once; then all works', () =>
-    withFixture(async (fixture) => {
-      const { ctr, pull, namespace } = fixture
-      const reference = await pull()
-      const one = await tickToFile(fixture, reference, 'one')
-      const two = await tickToFile(fixture, reference, 'two')
-      const topics: string[] = []
-      const leave = new AbortController()
-      const listening = (async () => {
-        const call = { ...callIn(namespace), signal: leave.signal, deadline: undefined }
-        for await (const { topic } of clients
-          .of(EventsDefinition)
-          .subscribe({ filters: [`namespace==${namespace}`] }, call))
-          topics.push(topic)
-      })().catch((error: unknown) => error)
-      await until('the subscription', async () => {
-        await clients.of(EventsDefinition).publish({ topic: '/test/before', event: undefined }, callIn(namespace))
-        return topics.includes('/test/before')
-      })
+  it(
+    'Redis killed: calls are UNAVAILABLE, containers go on, an exit meanwhile is told once; then all works',
+    () =>
+      withFixture(async (fixture) => {
+        const { ctr, pull, namespace } = fixture
+        const reference = await pull()
+        const one = await tickToFile(fixture, reference, 'one')
+        const two = await tickToFile(fixture, reference, 'two')
+        const topics: string[] = []
+        const leave = new AbortController()
+        const listening = (async () => {
+          const call = { ...callIn(namespace), signal: leave.signal, deadline: undefined }
+          for await (const { topic } of clients
+            .of(EventsDefinition)
+            .subscribe({ filters: [`namespace==${namespace}`] }, call))
+            topics.push(topic)
+        })().catch((error: unknown) => error)
+        await until('the subscription', async () => {
+          await clients.of(EventsDefinition).publish({ topic: '/test/before', event: undefined }, callIn(namespace))
+          return topics.includes('/test/before')
+        })
 
-      await redis.kill()
-      expect(await allRefusals(namespace)).toEqual(unavailable)
-      await clients.of(VersionDefinition).version({}, callIn(namespace))
-      await one.goesOn()
-      process.kill(two.pid, 'SIGTERM')
-      await until('the process to end', () => !existsSync(`/proc/${two.pid}`))
-      expect(await allRefusals(namespace)).toEqual(unavailable)
-      await redis.restart()
-
-      await everyServiceAnswers(system)
-      expect(rowsOf(await ctr('tasks', 'ls')).sort()).toEqual([
-        ['one', String(one.pid), 'RUNNING'],
-        ['two', String(two.pid), 'STOPPED'],
-      ])
-      await until('the exit, in an old subscription', () => topics.includes('/tasks/exit'))
-      expect(exitsIn(await eventsSoFar(clients, namespace))).toMatchObject([
-        { containerId: 'two', exitStatus: tickerStatus },
-      ])
-      expect(topics.filter((topic) => topic === '/tasks/exit')).toHaveLength(1)
-      leave.abort()
-      await listening
-      await one.goesOn()
-      expect(await ctr('run', '--rm', reference, 'three', 'echo', 'works')).toBe('works\n')
-      await noNumberMissing()
-    }))
-
-  it('Redis hung: calls are UNAVAILABLE; then all works', () =>
-    withFixture(async ({ namespace }) => {
-      const { pid } = redis
-      if (pid === undefined) throw new Error('no Redis')
-      process.kill(pid, 'SIGSTOP')
-      try {
+        await redis.kill()
         expect(await allRefusals(namespace)).toEqual(unavailable)
-      } finally {
-        process.kill(pid, 'SIGCONT')
-      }
-      await everyServiceAnswers(system)
-    }))
+        await clients.of(VersionDefinition).version({}, callIn(namespace))
+        await one.goesOn()
+        process.kill(two.pid, 'SIGTERM')
+        await until('the process to end', () => !existsSync(`/proc/${two.pid}`))
+        expect(await allRefusals(namespace)).toEqual(unavailable)
+        await redis.restart()
 
-  it('NATS killed, its store deleted: records and events work on, containers too; the stream is filled again', () =>
-    withFixture(async (fixture) => {
-      const { ctr, pull, namespace } = fixture
-      const reference = await pull()
-      const one = await tickToFile(fixture, reference, 'one')
-      await noNumberMissing()
+        await everyServiceAnswers(system)
+        expect(rowsOf(await ctr('tasks', 'ls')).sort()).toEqual([
+          ['one', String(one.pid), 'RUNNING'],
+          ['two', String(two.pid), 'STOPPED'],
+        ])
+        await until('the exit, in an old subscription', () => topics.includes('/tasks/exit'))
+        expect(exitsIn(await eventsSoFar(clients, namespace))).toMatchObject([
+          { containerId: 'two', exitStatus: tickerStatus },
+        ])
+        expect(topics.filter((topic) => topic === '/tasks/exit')).toHaveLength(1)
+        leave.abort()
+        await listening
+        await one.goesOn()
+        expect(await ctr('run', '--rm', reference, 'three', 'echo', 'works')).toBe('works\n')
+        await noNumberMissing()
+      }),
+    patience,
+  )
 
-      await nats.kill()
-      await nats.wipe()
-      await clients.of(ImagesDefinition).create(image('meanwhile'), callIn(namespace))
-      await clients
-        .of(ImagesDefinition)
-        .delete({ name: 'meanwhile', sync: false, target: undefined }, callIn(namespace))
-      const seen = await eventsSoFar(clients, namespace)
-      expect(seen.map(({ topic }) => topic)).toEqual(expect.arrayContaining(['/images/delete']))
-      await one.goesOn()
-      // Where the node is another process, the way to it is gone.
-      const askNode = asks['tasks get'] as Ask
-      if (underTest === 'services') expect(await refusal(askNode, namespace)).toBe(status.UNAVAILABLE)
-      else await askNode(clients, callIn(namespace))
-      await nats.restart()
+  it(
+    'Redis hung: calls are UNAVAILABLE; then all works',
+    () =>
+      withFixture(async ({ namespace }) => {
+        const { pid } = redis
+        if (pid === undefined) throw new Error('no Redis')
+        process.kill(pid, 'SIGSTOP')
+        try {
+          expect(await allRefusals(namespace)).toEqual(unavailable)
+        } finally {
+          process.kill(pid, 'SIGCONT')
+        }
+        await everyServiceAnswers(system)
+      }),
+    patience,
+  )
 
-      await everyServiceAnswers(system)
-      expect(rowsOf(await ctr('tasks', 'ls'))).toEqual([['one', String(one.pid), 'RUNNING']])
-      expect(await ctr('run', '--rm', reference, 'two', 'echo', 'works')).toBe('works\n')
-      await noNumberMissing()
-    }))
+  it(
+    'NATS killed, its store deleted: records and events work on, containers too; the stream is filled again',
+    () =>
+      withFixture(async (fixture) => {
+        const { ctr, pull, namespace } = fixture
+        const reference = await pull()
+        const one = await tickToFile(fixture, reference, 'one')
+        await noNumberMissing()
 
-  it('the store of NATS deleted while all of ours is stopped: the stream is filled again', () =>
-    withFixture(async ({ namespace }) => {
-      await clients.of(EventsDefinition).publish({ topic: '/test', event: undefined }, callIn(namespace))
-      await noNumberMissing()
-      await system.stop()
-      await nats.kill()
-      await nats.wipe()
-      await nats.restart()
-      await system.start()
-      await noNumberMissing()
-      expect((await eventsSoFar(clients, namespace)).map(({ topic }) => topic)).toEqual(['/test'])
-    }))
+        await nats.kill()
+        await nats.wipe()
+        await clients.of(ImagesDefinition).create(image('meanwhile'), callIn(namespace))
+        await clients
+          .of(ImagesDefinition)
+          .delete({ name: 'meanwhile', sync: false, target: undefined }, callIn(namespace))
+        const seen = await eventsSoFar(clients, namespace)
+        expect(seen.map(({ topic }) => topic)).toEqual(expect.arrayContaining(['/images/delete']))
+        await one.goesOn()
+        // Where the node is another process, the way to it is gone.
+        const askNode = asks['tasks get'] as Ask
+        if (underTest === 'services') expect(await refusal(askNode, namespace)).toBe(status.UNAVAILABLE)
+        else await askNode(clients, callIn(namespace))
+        await nats.restart()
+
+        await everyServiceAnswers(system)
+        expect(rowsOf(await ctr('tasks', 'ls'))).toEqual([['one', String(one.pid), 'RUNNING']])
+        expect(await ctr('run', '--rm', reference, 'two', 'echo', 'works')).toBe('works\n')
+        await noNumberMissing()
+      }),
+    patience,
+  )
+
+  it(
+    'the store of NATS deleted while all of ours is stopped: the stream is filled again',
+    () =>
+      withFixture(async ({ namespace }) => {
+        await clients.of(EventsDefinition).publish({ topic: '/test', event: undefined }, callIn(namespace))
+        await noNumberMissing()
+        await system.stop()
+        await nats.kill()
+        await nats.wipe()
+        await nats.restart()
+        await system.start()
+        await noNumberMissing()
+        expect((await eventsSoFar(clients, namespace)).map(({ topic }) => topic)).toEqual(['/test'])
+      }),
+    patience,
+  )
 })
