@@ -2,15 +2,15 @@ import { readdir } from 'node:fs/promises'
 import type { StateResponse } from '@flotilla/api/containerd/task/v3/task'
 import { Status } from '@flotilla/api/containerd/v1/types/types'
 import { hasCode, makeCall, status } from '@flotilla/rpc'
-import { readBootstrap } from './bootstrap.ts'
+import { type Bootstrap, readBootstrap } from './bootstrap.ts'
 import { type Bundle, listBundles, readBundleFile, removeBundle, removeRests } from './bundle.ts'
 import { now } from './exit.ts'
 import { followShimLog, type Node, servingShims } from './node.ts'
 import { ProcessRecord, type TaskProcess } from './process-record.ts'
 import { deleteTask, removeRemains, undoTask } from './remove-task.ts'
 import { Shim } from './shim.ts'
-import { awaitHelpers, killShims, shimProcesses } from './shim-processes.ts'
-import { processKey, Task, taskKey } from './task.ts'
+import { awaitHelpers, killShims, shimProcesses, shimsOf } from './shim-processes.ts'
+import { processKey, type Remains, Task, taskKey } from './task.ts'
 import { watchShim } from './watch-shim.ts'
 
 /** Milliseconds that a shim may take to tell the state of a process. */
@@ -61,7 +61,7 @@ async function adopt(node: Node, bundle: Bundle): Promise<string> {
     if (exit && node.ledger.note('exit', key, exit, false)) node.ledger.settled('exit', key)
   }
   const bootstrap = await readBootstrap(bundle)
-  const shim = bootstrap && (await reach(bootstrap, bundle))
+  const shim = bootstrap && (await reach(node, bootstrap, remains))
   if (!shim || binary === undefined) {
     if (record.init) {
       await removeRemains(node, remains)
@@ -86,19 +86,47 @@ async function adopt(node: Node, bundle: Bundle): Promise<string> {
     return 'finished the deletion of a task'
   }
   watchShim(node, task)
-  if (answer === 'silent') return 'adopted a task whose shim does not answer now'
-  await reportExit(node, bundle, '', record.init, answer)
-  for (const [execId, process] of record.processes) if (execId !== '') await adoptExec(node, task, execId, process)
+  if (answer === 'silent') {
+    void reportLate(node, task)
+    return 'adopted a task whose shim does not answer now'
+  }
+  await reportExits(node, task, answer)
   return `adopted a task, process ${answer.pid}`
 }
 
-/** The shim of a bundle; undefined when nobody listens at its address. */
-async function reach(bootstrap: Parameters<typeof Shim.connect>[0], bundle: Bundle): Promise<Shim | undefined> {
+/** Reports the exits of a task that happened while nobody listened; `state` is that of its first process. */
+async function reportExits(node: Node, task: Task, state: StateResponse): Promise<void> {
+  const { bundle, record } = task
+  if (record.init) await reportExit(node, bundle, '', record.init, state)
+  for (const [execId, process] of record.processes) if (execId !== '') await adoptExec(node, task, execId, process)
+}
+
+/** Does that once a shim answers again that did not at the start. */
+async function reportLate(node: Node, task: Task): Promise<void> {
+  const { id, namespace } = task
   try {
-    return await Shim.connect(bootstrap, bundle.namespace, bundle.id)
+    await reportExits(node, task, await task.shim.tasks.state({ id, execId: '' }, makeCall({ namespace })))
+  } catch (err) {
+    node.deps.logger.debug({ err, namespace, id }, 'the shim went without an answer')
+  }
+}
+
+/**
+ * The shim of a bundle; undefined when nobody listens at its address, and for one that is stuck in the making of a task
+ * that nobody was told of: when our end breaks its connection, it kills the runc that it runs and may wait for ever for
+ * what that left.
+ */
+async function reach(node: Node, bootstrap: Bootstrap, { bundle, record }: Remains): Promise<Shim | undefined> {
+  const { id, namespace } = bundle
+  try {
+    return await Shim.connect(bootstrap, namespace, id)
   } catch (error) {
     if (hasCode(error, status.UNAVAILABLE)) return undefined
-    throw error
+    if (!hasCode(error, status.DEADLINE_EXCEEDED)) throw error
+    if (!record.init) return undefined
+    const [shim] = await shimsOf(node.deps.grpcAddress, bundle, servingShims(node))
+    if (!shim) throw error
+    return await Shim.connectUnasked(bootstrap, namespace, id, shim.pid)
   }
 }
 

@@ -127,7 +127,6 @@ describe('a node agent that is killed at any moment', { timeout: 300_000 }, () =
         exitStatus: 7,
       })
     }
-    // What a kill cut short is removed after the start, beside other work.
     await expect
       .poll(() => readdir(join(world.deps.state, 'io.containerd.runtime.v2.task/tests')), unhurried)
       .toEqual([])

@@ -6,6 +6,7 @@ import { invalidArgument, requireNamespace, type ServiceOf, unavailable } from '
 import { serveTtrpc } from '@flotilla/ttrpc'
 import { adoptTasks } from './adopt.ts'
 import { bundleRoots } from './bundle.ts'
+import { removeAbandonedCheckpoints } from './checkpoint-folder.ts'
 import { createTask } from './create-task.ts'
 import { deliverJournal } from './deliver.ts'
 import type { NodeTasksDeps } from './deps.ts'
@@ -95,6 +96,7 @@ export async function createNodeTasks(given: NodeTasksDeps): Promise<NodeTasks> 
     await node.lock.idle()
   })
   await adoptTasks(node)
+  await removeAbandonedCheckpoints(deps.root)
 
   const resources = stack.move()
   return {

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { makeCall } from '@flotilla/rpc'
 import { socketPath } from './bootstrap.ts'
 import { type Bundle, removeBundle } from './bundle.ts'
-import { removeControlGroups } from './cgroup.ts'
 import { type Exit, isSet, now } from './exit.ts'
 import type { End, ProcessKey } from './ledger.ts'
 import { type Node, servingShims } from './node.ts'
+import { removeRuncRests } from './runc-rests.ts'
 import type { Shim } from './shim.ts'
 import { kill, killShims, shimsOf } from './shim-processes.ts'
 import { processKey, type Remains, type Task, taskKey } from './task.ts'
@@ -101,7 +101,7 @@ export async function deleteTask(node: Node, task: Task): Promise<Exit> {
   task.ending = true
   await endShim(node, task.shim, bundle)
   // Our end may have cut an earlier attempt short.
-  if (task.adopted) await removeControlGroups(bundle)
+  if (task.adopted) await removeRuncRests(node.deps.state, bundle)
   await removeBundle(bundle)
   node.tasks.delete(taskKey(namespace, id))
   task.removed()
@@ -136,7 +136,7 @@ export async function removeRemains(node: Node, { binary, bundle, record }: Rema
     }
     if (last) await node.recorder.synthesize('delete', processKey(bundle, '', last.pid), last)
   }
-  await removeControlGroups(bundle)
+  await removeRuncRests(node.deps.state, bundle)
   await removeBundle(bundle)
   return last
 }
@@ -178,6 +178,6 @@ export async function undoTask(node: Node, remains: Remains, shim: Shim | undefi
       node.deps.logger.debug({ err, namespace, id }, 'nothing for the shim to clean up')
     })
   }
-  await removeControlGroups(bundle)
+  await removeRuncRests(node.deps.state, bundle)
   await removeBundle(bundle)
 }

@@ -1,12 +1,23 @@
 import { basename, join } from 'node:path'
 import { Options } from '@flotilla/api/containerd/runc/v1/runc'
 import { Any } from '@flotilla/api/google/protobuf/any'
+import type { Bundle } from './bundle.ts'
 
 const typeUrl = 'containerd.runc.v1.Options'
 
 /** Options that are runc's, which say things that are not the shim's business alone. */
 export function runcOptions(options: Any | undefined): Options | undefined {
   return options?.typeUrl.split('/').at(-1) === typeUrl ? Options.decode(options.value) : undefined
+}
+
+/** Where runc keeps its containers unless a caller chose another directory. */
+function runcRoot(state: string): string {
+  return join(state, 'runc')
+}
+
+/** What runc keeps of one container there. */
+export function runcFolder(state: string, { id, namespace }: Bundle): string {
+  return join(runcRoot(state), namespace, id)
 }
 
 /**
@@ -18,6 +29,6 @@ export function withOwnRoot(options: Any | undefined, binary: string, state: str
   const mine =
     given ?? (!options?.typeUrl && basename(binary) === 'containerd-shim-runc-v2' ? Options.create() : undefined)
   if (mine?.root !== '') return options
-  const value = Buffer.from(Options.encode({ ...mine, root: join(state, 'runc') }).finish())
+  const value = Buffer.from(Options.encode({ ...mine, root: runcRoot(state) }).finish())
   return Any.fromPartial({ typeUrl: options?.typeUrl || typeUrl, value })
 }

@@ -1,5 +1,3 @@
-import { mkdir, mkdtemp } from 'node:fs/promises'
-import { join } from 'node:path'
 import { CheckpointOptions } from '@flotilla/api/containerd/runc/v1/runc'
 import { RuntimeInfo } from '@flotilla/api/containerd/types/types'
 import { type Process, Status } from '@flotilla/api/containerd/v1/types/types'
@@ -17,6 +15,7 @@ import {
   status,
   validateIdentifier,
 } from '@flotilla/rpc'
+import { checkpointFolder } from './checkpoint-folder.ts'
 import { now } from './exit.ts'
 import type { Node } from './node.ts'
 import { buryTask, deleteTask } from './remove-task.ts'
@@ -279,10 +278,4 @@ function fieldsOf(task: Task) {
     const value = name === 'id' ? task.id : name === 'namespace' ? task.namespace : ''
     return { value, present: value !== '' }
   }
-}
-
-async function checkpointFolder(root: string): Promise<string> {
-  const parent = join(root, 'flotilla.node.v1.tasks', 'checkpoints')
-  await mkdir(parent, { recursive: true, mode: 0o700 })
-  return await mkdtemp(join(parent, 'checkpoint-'))
 }

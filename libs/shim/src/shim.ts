@@ -58,6 +58,14 @@ export class Shim implements Disposable {
     }
   }
 
+  /** As {@link Shim.connect}, to a shim that listens but is not asked who it is: it does not answer now. */
+  static async connectUnasked(bootstrap: Bootstrap, namespace: string, id: string, pid: number): Promise<Shim> {
+    const version = bootstrap.version >= 3 ? 3 : 2
+    const connection = await connectTtrpc(socketPath(bootstrap.address))
+    const up = { connection, tasks: ttrpcClientOf(apis[version], connection), pid }
+    return new Shim(bootstrap, namespace, id, version, up)
+  }
+
   get tasks(): ShimTasks {
     return this.#tasks
   }

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CheckpointOptions, Options } from '@flotilla/api/containerd/runc/v1/runc'
@@ -71,7 +71,9 @@ export async function withCheckpoint<T>(
   if (checkpoint.mediaType !== mediaTypes.checkpoint)
     throw invalidArgument(`unsupported checkpoint type "${checkpoint.mediaType}"`)
   requireLocal(deps, located)
-  const path = await mkdtemp(join(tmpdir(), 'flotilla-checkpoint-'))
+  const scratch = deps.scratch ?? tmpdir()
+  await mkdir(scratch, { recursive: true, mode: 0o700 })
+  const path = await mkdtemp(join(scratch, 'flotilla-checkpoint-'))
   try {
     await unpackDirectory(readBlob(deps, checkpoint.digest, call), path)
     return await use(path)

@@ -16,4 +16,9 @@ export interface TasksDeps {
   readonly nodes: () => Promise<string[]>
   /** The node that this service runs on, which containers without a node label belong to. */
   readonly localNode: string
+  /**
+   * Directory for checkpoints while they are restored; the system's own for temporary files by default. The node agent
+   * clears ROOT/flotilla.node.v1.tasks/checkpoints of what a crash left.
+   */
+  readonly scratch?: string
 }
