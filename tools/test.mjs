@@ -5,14 +5,15 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-const help = `usage: tools/test [--only lint,unit,e2e,reference] [--system standalone,services] [FILTER]
+const help = `usage: tools/test [--only lint,unit,e2e,reference] [--system standalone,services]
+                  [--suites ctr,input,kill,wire] [FILTER]
 
 Installs what is missing, then runs, in this order:
   lint       formatting and lint rules, package boundaries, types, the wire check, the compose file
   unit       the tests beside the code of every package
   e2e        the end-to-end suites against the standalone process, then against separate services
   reference  the ctr cases against Debian's containerd itself, which shows that they ask for what it does
-FILTER limits unit and e2e to files whose path contains it. Results are kept in .work/results, logs of failed
+--suites chooses folders of tools/e2e, or files in them. FILTER limits unit and e2e to files whose path contains it. Results are kept in .work/results, logs of failed
 end-to-end tests in .work/logs. The last line is "N passed, N failed"; the exit status says whether any failed.
 `
 
@@ -21,6 +22,7 @@ const { values, positionals } = parseArgs({
   options: {
     only: { type: 'string', default: 'lint,unit,e2e,reference' },
     system: { type: 'string', default: 'standalone,services' },
+    suites: { type: 'string', default: 'ctr,input,kill,wire' },
     help: { type: 'boolean', short: 'h' },
   },
 })
@@ -121,7 +123,13 @@ if (wanted.has('lint')) {
 if (wanted.has('unit')) suite('unit', '--config', 'tools/vitest.unit.config.ts', ...positionals)
 const suites = ['--config', 'tools/e2e/vitest.config.ts', '--project']
 if (wanted.has('e2e'))
-  for (const system of values.system.split(',')) suite(`e2e ${system}`, ...suites, system, ...positionals)
+  for (const system of values.system.split(','))
+    suite(
+      `e2e ${system}`,
+      ...suites,
+      system,
+      ...(positionals.length > 0 ? positionals : values.suites.split(',').map((name) => `e2e/${name}/`)),
+    )
 if (wanted.has('reference')) suite('reference', ...suites, 'containerd', ...positionals)
 
 if (skipped.length > 0) say(`\nskipped (${skipped.length}):\n  ${skipped.join('\n  ')}`)

@@ -93,7 +93,11 @@ export async function remove(store: Store, request: DeleteContentRequest, call: 
   const digest = parseDigestNamingFault(request.digest)
   const outcome = await store.metadata.transact(requireNamespace(call), {
     checks: [{ is: 'present', table: tables.content, field: digest.text }],
-    writes: [{ op: 'delete', table: tables.content, field: digest.text }],
+    writes: [
+      { op: 'delete', table: tables.content, field: digest.text },
+      // So that the next collection asks the nodes to unlink the bytes.
+      { op: 'add', table: tables.contentTrash, field: digest.text },
+    ],
     ...leaseOf(call, [], [contentResource(digest)]),
     events: [
       eventOf(

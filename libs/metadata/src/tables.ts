@@ -18,6 +18,7 @@
  * | trash:NODE/SNAPSHOTTER | set | driver ids whose directories are to be removed |
  * | events | stream | the outbox |
  * | journal | hash | node → last sequence number taken from its event journal |
+ * | content-trash | set | digests whose record went and whose bytes no node was asked about since |
  * | gc-run, gc-dirty, gc-counters | hash, list, hash | a running collection, its write barrier, writes since the last |
  */
 export const tables = {
@@ -31,6 +32,7 @@ export const tables = {
   snapshotStores: 'snapshot-stores',
   outbox: 'events',
   journal: 'journal',
+  contentTrash: 'content-trash',
   gcRun: 'gc-run',
   gcDirty: 'gc-dirty',
   gcCounters: 'gc-counters',
