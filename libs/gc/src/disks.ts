@@ -18,6 +18,8 @@ const digestBatch = 500
 const directoryBatch = 100
 /** Milliseconds between two complete looks at a node's disk, for what a crash left; the first is at the start. */
 const completeEvery = 3_600_000
+/** As long after the first comparison of directories there is another: what a crash left just before was too young. */
+const secondLook = 90_000
 
 /** Told of each part that failed; the others go on. */
 export type Note = (what: string, error: unknown) => void
@@ -177,7 +179,7 @@ export class Disks {
             await this.#nodes.drivers(node).remove({ snapshotter, ids: orphans.slice(i, i + directoryBatch) }, call)
           }
         }
-        state.compareAt = Date.now() + completeEvery
+        state.compareAt = Date.now() + (state.compareAt === 0 ? secondLook : completeEvery)
       } catch (error) {
         note(`directories without a record on node "${node}"`, error)
       }
