@@ -128,7 +128,7 @@ if (wanted.has('e2e'))
       `e2e ${system}`,
       ...suites,
       system,
-      ...(positionals.length > 0 ? positionals : values.suites.split(',').map((name) => `e2e/${name}/`)),
+      ...(positionals.length > 0 ? positionals : values.suites.split(',').map((name) => `/${name}`)),
     )
 if (wanted.has('reference')) suite('reference', ...suites, 'containerd', ...positionals)
 
