@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const help = `usage: tools/test [--only lint,unit,e2e,reference] [--system standalone,services]
-                  [--suites ctr,input,kill,wire] [FILTER]
+                  [--suites ctr/,input/,kill/,wire/] [FILTER]
 
 Installs what is missing, then runs, in this order:
   lint       formatting and lint rules, package boundaries, types, the wire check, the compose file
@@ -22,7 +22,7 @@ const { values, positionals } = parseArgs({
   options: {
     only: { type: 'string', default: 'lint,unit,e2e,reference' },
     system: { type: 'string', default: 'standalone,services' },
-    suites: { type: 'string', default: 'ctr,input,kill,wire' },
+    suites: { type: 'string', default: 'ctr/,input/,kill/,wire/' },
     help: { type: 'boolean', short: 'h' },
   },
 })
@@ -124,12 +124,7 @@ if (wanted.has('unit')) suite('unit', '--config', 'tools/vitest.unit.config.ts',
 const suites = ['--config', 'tools/e2e/vitest.config.ts', '--project']
 if (wanted.has('e2e'))
   for (const system of values.system.split(','))
-    suite(
-      `e2e ${system}`,
-      ...suites,
-      system,
-      ...(positionals.length > 0 ? positionals : values.suites.split(',').map((name) => `/${name}`)),
-    )
+    suite(`e2e ${system}`, ...suites, system, ...(positionals.length > 0 ? positionals : values.suites.split(',')))
 if (wanted.has('reference')) suite('reference', ...suites, 'containerd', ...positionals)
 
 if (skipped.length > 0) say(`\nskipped (${skipped.length}):\n  ${skipped.join('\n  ')}`)
