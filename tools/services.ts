@@ -25,6 +25,7 @@ Options:
       --redis URL        metadata store to use instead of our own
       --nats URL         message bus to use instead of our own
   -l, --log-level LEVEL  of every service (info)
+      --metrics-address HOST:PORT   Prometheus endpoint of every service; port 0: a free one for each, told in its log
       --foreground       with up: stay, until SIGTERM
 `
 
@@ -38,6 +39,7 @@ const { positionals, values } = parseArgs({
     redis: { type: 'string' },
     nats: { type: 'string' },
     'log-level': { type: 'string', short: 'l', default: 'info' },
+    'metrics-address': { type: 'string', default: '' },
     foreground: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h' },
   },
@@ -107,7 +109,7 @@ async function keep(): Promise<void> {
   // The bus's password is in it.
   writeFileSync(
     config,
-    `${lines.join('\n')}\n[redis]\nurl = ${JSON.stringify(redis)}\n[nats]\nurl = ${JSON.stringify(nats)}\n[log]\nlevel = ${JSON.stringify(values['log-level'])}\n[services]\n${services.join('\n')}\n`,
+    `${lines.join('\n')}\n[redis]\nurl = ${JSON.stringify(redis)}\n[nats]\nurl = ${JSON.stringify(nats)}\n[log]\nlevel = ${JSON.stringify(values['log-level'])}\n[metrics]\naddress = ${JSON.stringify(values['metrics-address'])}\n[services]\n${services.join('\n')}\n`,
     { mode: 0o600 },
   )
 

@@ -66,7 +66,7 @@ async function start(options: AppOptions, config: Config, listen: string | undef
   const metadata = resources.use(await createMetadata({ url: stores.redis, origin: config.nodeName }))
   const bus = resources.use(await createBus({ url: stores.nats, name: `flotilla ${options.name} ${config.nodeName}` }))
   const metrics = createMetrics()
-  if (config.metricsAddress !== '') resources.use(await metrics.listen(config.metricsAddress))
+  const scraped = config.metricsAddress === '' ? undefined : resources.use(await metrics.listen(config.metricsAddress))
 
   const logRequest = requestLog(logger)
   const server = createRpcServer({
@@ -97,7 +97,7 @@ async function start(options: AppOptions, config: Config, listen: string | undef
   const bound = await server.listen(address)
   resources.defer(() => server.close(grace))
   await host.listening()
-  logger.info({ address: bound, node: config.nodeName, pid: process.pid }, 'ready')
+  logger.info({ address: bound, metrics: scraped?.address, node: config.nodeName, pid: process.pid }, 'ready')
   const signal = await stopped
   health.stopServing()
   logger.info({ signal }, 'stopping')
