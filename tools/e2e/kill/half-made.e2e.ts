@@ -50,11 +50,11 @@ suite(
           await until('a layer half unpacked', () => isHalfWay(system), { every: 1 })
           const back = await takeAway(system, place)
           await back()
-          await pulling.result
+          const { code } = await pulling.result
 
           const committed = rowsOf(await ctr('snapshots', 'ls')).filter((row) => row.at(-1) === 'Committed')
-          // Only the layer below, of busybox, can be done.
-          expect(committed.length).toBeLessThanOrEqual(1)
+          // What was back before it was asked again did no harm; else only the layer below, of busybox, can be done.
+          expect(committed.length).toBeLessThanOrEqual(code === 0 ? 2 : 1)
           for (const lease of (await ctr('leases', 'ls', '-q')).split('\n').filter(Boolean))
             await ctr('leases', 'rm', lease)
           await run(['images', 'rm', reference])
