@@ -45,7 +45,7 @@ describe('a node agent that is killed at any moment', { timeout: 300_000 }, () =
     agent?.kill('SIGKILL')
     await server.close()
     await world?.[Symbol.asyncDispose]()
-  })
+  }, 60_000)
 
   async function startAgent(): Promise<void> {
     const { events, logger, ...deps } = world.deps

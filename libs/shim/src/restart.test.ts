@@ -28,7 +28,7 @@ describe.each(shims)('with the shim of containerd $name', ({ path, present }) =>
 
     afterAll(async () => {
       await world?.[Symbol.asyncDispose]()
-    })
+    }, 60_000)
 
     afterEach(async () => {
       expect(await world.left()).toEqual({ mounts: [], processes: [], cgroups: [], networks: [] })
