@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { ContainersDefinition } from '@flotilla/api/containerd/services/containers/v1/containers'
 import { ContentDefinition } from '@flotilla/api/containerd/services/content/v1/content'
 import { TasksDefinition } from '@flotilla/api/containerd/services/tasks/v1/tasks'
@@ -16,6 +17,7 @@ export const tasks: Part = {
       node: (name) => onNode(NodeTasksDefinition, name),
       nodes: () => nodeNames(metadata),
       localNode: config.nodeName,
+      scratch: join(config.root, 'flotilla.node.v1.tasks/checkpoints'),
     })
     serve(TasksDefinition, service)
   },
