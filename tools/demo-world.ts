@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, rmdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { buildImage, pushImage, startRegistry, startServer, tempWorld } from '@flotilla/testing'
+import { buildImage, pushImage, startRegistry, startServer, systemSnapshot, tempWorld, until } from '@flotilla/testing'
 
 export interface DemoWorld {
   readonly directory: string
@@ -16,8 +16,6 @@ export interface DemoWorld {
 
 const standalone = fileURLToPath(new URL('standalone', import.meta.url))
 
-// Ctrl-C reaches the whole foreground group; the demo itself decides when this ends.
-process.on('SIGINT', () => {})
 const told = once(process, 'SIGTERM')
 
 await using world = await tempWorld({ name: 'demo' })
@@ -46,14 +44,24 @@ const about: DemoWorld = { directory: world.path, socket, reference, log }
 process.stdout.write(`${JSON.stringify(about)}\n`)
 await told
 
-/** Containers would outlive flotilla, as they should; but here they are part of the show. */
-function removeContainers(): void {
-  const words = (text: string) => text.split('\n').filter((word) => word !== '')
-  for (const namespace of words(ctr('namespaces', 'ls', '-q'))) {
-    for (const id of words(ctr('-n', namespace, 'tasks', 'ls', '-q')))
-      ctr('-n', namespace, 'tasks', 'rm', '--force', id)
-    removeEmptyGroups(namespace)
-  }
+/**
+ * Containers would outlive flotilla, as they should; but here they are part of the show. One may just be in the making,
+ * when the demo was interrupted, so this goes on until no shim is left.
+ */
+async function removeContainers(): Promise<void> {
+  const words = (...args: string[]) =>
+    ctr(...args)
+      .split('\n')
+      .filter((word) => word !== '')
+  const namespaces = words('namespaces', 'ls', '-q')
+  const ours = { mentions: [world.path] }
+  await until('all containers of the demo to be gone', async () => {
+    for (const namespace of namespaces)
+      for (const id of words('-n', namespace, 'tasks', 'ls', '-q')) ctr('-n', namespace, 'tasks', 'rm', '--force', id)
+    const { processes } = await systemSnapshot(ours)
+    return processes.every((line) => !line.includes('containerd-shim'))
+  })
+  namespaces.forEach(removeEmptyGroups)
 }
 
 /** The control group that held a namespace's containers; one that holds others too is not empty and stays. */

@@ -15,19 +15,20 @@ const said = (text: string) => process.stdout.write(`${text}\n`)
 
 class DemoFailure extends Error {}
 
-/** Starts the world that everything happens in. Unless it is to be kept, it goes when this process does. */
-async function startWorld(): Promise<{ world: DemoWorld; keeper: ChildProcess }> {
+/** Starts the process that has the world in which everything happens. Unless it is to be kept, it goes with this one. */
+function spawnKeeper() {
   const command = [process.execPath, fileURLToPath(new URL('demo-world.ts', import.meta.url))]
-  const bound = values.keep ? command : ['setpriv', '--pdeathsig', 'TERM', ...command]
-  const keeper = spawn(bound[0] as string, bound.slice(1), {
-    detached: values.keep ?? false,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const ended = once(keeper, 'exit')
-  const lines = createInterface({ input: keeper.stdout })
-  const first = await Promise.race([once(lines, 'line'), ended.then(() => undefined)])
+  const [program = '', ...args] = values.keep ? command : ['setpriv', '--pdeathsig', 'TERM', ...command]
+  // In a process group of its own, so that Ctrl-C does not end its servers before it has removed the containers.
+  return spawn(program, args, { detached: true, stdio: ['ignore', 'pipe', 'inherit'] })
+}
+
+/** Waits until the keeper says that everything serves, and where. */
+async function worldOf(keeper: ReturnType<typeof spawnKeeper>): Promise<DemoWorld> {
+  const ended = once(keeper, 'exit').then(() => undefined)
+  const first = await Promise.race([once(createInterface({ input: keeper.stdout }), 'line'), ended])
   if (first === undefined) throw new DemoFailure('flotilla did not start; what it said is above')
-  return { world: JSON.parse(first[0] as string) as DemoWorld, keeper }
+  return JSON.parse(first[0] as string) as DemoWorld
 }
 
 async function stopWorld(keeper: ChildProcess): Promise<void> {
@@ -62,7 +63,8 @@ function walk(world: DemoWorld): Promise<void> {
     shown(`\n$ export CONTAINERD_ADDRESS=${world.socket}`)
     ctr('version')
     shown('\n$ ctr events &')
-    const events = spawn('ctr', ['events'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+    // Debian 12's ctr complains of each event that was added after it; the others it prints.
+    const events = spawn('ctr', ['events'], { env, stdio: ['ignore', 'pipe', 'ignore'] })
     let heard = ''
     events.stdout.setEncoding('utf8').on('data', (text: string) => {
       heard += text
@@ -108,31 +110,23 @@ Go on by hand: tools/demo --keep leaves it running, or start your own:
 }
 
 said('Starting flotilla, a registry, and putting a small busybox image into it …')
-let stop: (() => Promise<void>) | undefined
+const keeper = spawnKeeper()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.once(signal, async () => {
     said('\nstopping')
-    await stop?.()
+    await stopWorld(keeper)
     process.exit(130)
   })
 try {
-  const { world, keeper } = await startWorld()
-  stop = () => stopWorld(keeper)
+  const world = await worldOf(keeper)
   said(`Ready after ${((performance.now() - started) / 1000).toFixed(1)} s, in ${world.directory}`)
-  try {
-    await walk(world)
-    showWayOn(world, keeper)
-  } catch (error) {
-    await stop()
-    throw error
-  }
-  if (values.keep) {
-    keeper.stdout?.destroy()
-    keeper.unref()
-  } else await stop()
+  await walk(world)
+  showWayOn(world, keeper)
+  if (!values.keep) await stopWorld(keeper)
   said(`\nThat took ${((performance.now() - started) / 1000).toFixed(1)} s.`)
   process.exit(0)
 } catch (error) {
+  await stopWorld(keeper)
   if (!(error instanceof DemoFailure)) throw error
   process.stderr.write(`demo: ${error.message}\n`)
   process.exit(1)

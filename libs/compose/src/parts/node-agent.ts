@@ -5,13 +5,14 @@ import { registerNode } from '@flotilla/metadata'
 import { createNodeTasks } from '@flotilla/shim'
 import { native } from '@flotilla/snapshotter-native'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
+import { gaugeTasks } from '../gauges.ts'
 import type { Part } from '../part.ts'
 
 /** What only a machine's own process can do: its snapshot directories, its shims. */
 export const nodeAgent: Part = {
   name: 'node-agent',
   serves: [DriversDefinition, NodeTasksDefinition],
-  async build({ client, config, logger, metadata, own, program, serveOnNode, socket, whenListening }) {
+  async build({ client, config, logger, metadata, metrics, own, program, serveOnNode, socket, whenListening }) {
     serveOnNode(
       DriversDefinition,
       own(await createDrivers({ root: config.root, drivers: [overlayfs(), native()], logger })),
@@ -29,6 +30,7 @@ export const nodeAgent: Part = {
       }),
     )
     serveOnNode(NodeTasksDefinition, tasks)
+    gaugeTasks({ metadata, metrics }, tasks)
     whenListening(() => registerNode(metadata, config.nodeName))
   },
 }
