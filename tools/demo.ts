@@ -1,5 +1,5 @@
 // Walks through a pull and a run with an unmodified ctr, showing each command and what it printed.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -24,9 +24,12 @@ function spawnKeeper() {
 }
 
 /** Waits until the keeper says that everything serves, and where. */
-async function worldOf(keeper: ReturnType<typeof spawnKeeper>): Promise<DemoWorld> {
+async function worldOf(keeper: ReturnType<typeof spawnKeeper>, stopped: AbortSignal): Promise<DemoWorld> {
   const ended = once(keeper, 'exit').then(() => undefined)
-  const first = await Promise.race([once(createInterface({ input: keeper.stdout }), 'line'), ended])
+  const first = await Promise.race([
+    once(createInterface({ input: keeper.stdout }), 'line', { signal: stopped }),
+    ended,
+  ])
   if (first === undefined) throw new DemoFailure('flotilla did not start; what it said is above')
   return JSON.parse(first[0] as string) as DemoWorld
 }
@@ -38,59 +41,62 @@ async function stopWorld(keeper: ChildProcess): Promise<void> {
   await ended
 }
 
-function walk(world: DemoWorld): Promise<void> {
+async function walk(world: DemoWorld, stopped: AbortSignal): Promise<void> {
   const reference = positionals[0] ?? world.reference
   const env = { ...process.env, CONTAINERD_ADDRESS: world.socket }
   // From 2.0 on ctr pulls through the daemon's transfer service unless told otherwise.
-  const local = / v?2\.|\/v2 /.test(spawnSync('ctr', ['--version'], { encoding: 'utf8' }).stdout) ? ['--local'] : []
+  const local = / v?2\.|\/v2 /.test(await outputOf(['--version'])) ? ['--local'] : []
   const plain = positionals[0] === undefined ? ['--plain-http'] : []
 
-  function ctr(...args: string[]): string {
+  async function outputOf(args: readonly string[], stderr: 'inherit' | 'ignore' = 'ignore'): Promise<string> {
+    const child = spawn('ctr', args, { env, stdio: ['ignore', 'pipe', stderr], signal: stopped })
+    const closed = once(child, 'close')
+    let text = ''
+    for await (const piece of child.stdout.setEncoding('utf8')) {
+      text += piece
+      if (stderr === 'inherit') process.stdout.write(piece)
+    }
+    const [status] = await closed
+    if (status !== 0) throw new DemoFailure(`ctr ended with ${status}; flotilla's log is ${world.log}`)
+    return text
+  }
+
+  async function ctr(...args: string[]): Promise<void> {
     const words = args.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`))
     shown(`\n$ ctr ${words.join(' ')}`)
-    const { status, stdout } = spawnSync('ctr', args, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
-    process.stdout.write(stdout)
-    if (status !== 0) throw new DemoFailure(`that ended with ${status}; flotilla's log is ${world.log}`)
-    return stdout
+    await outputOf(args, 'inherit')
   }
 
-  async function untilStopped(id: string): Promise<void> {
-    const list = () => spawnSync('ctr', ['tasks', 'ls'], { env, encoding: 'utf8' }).stdout
-    while (new RegExp(`^${id} .*RUNNING`, 'm').test(list())) await sleep(50)
+  shown(`\n$ export CONTAINERD_ADDRESS=${world.socket}`)
+  await ctr('version')
+  shown('\n$ ctr events &')
+  // Debian 12's ctr complains of each event that was added after it; the others it prints.
+  const events = spawn('ctr', ['events'], { env, stdio: ['ignore', 'pipe', 'ignore'] })
+  let heard = ''
+  events.stdout.setEncoding('utf8').on('data', (text: string) => {
+    heard += text
+  })
+  try {
+    await ctr('images', 'pull', ...local, ...plain, reference)
+    await ctr('images', 'ls')
+    await ctr('run', '--rm', reference, 'hello', 'sh', '-c', 'echo "Hello from $(uname -s), process $$"')
+    await ctr('run', '-d', reference, 'sleeper', 'sleep', '1000')
+    await ctr('containers', 'ls')
+    await ctr('tasks', 'ls')
+    await ctr('tasks', 'exec', '--exec-id', 'look', 'sleeper', 'ps')
+    await ctr('tasks', 'metrics', 'sleeper')
+    await ctr('tasks', 'kill', '-s', 'SIGKILL', 'sleeper')
+    while (/^sleeper .*RUNNING/m.test(await outputOf(['tasks', 'ls']))) await sleep(50)
+    await ctr('tasks', 'rm', '--force', 'sleeper')
+    await ctr('containers', 'rm', 'sleeper')
+    if (!values.keep) await ctr('images', 'rm', '--sync', reference)
+    const last = values.keep ? '/containers/delete' : '/images/delete'
+    for (const end = Date.now() + 5_000; !heard.includes(last) && Date.now() < end; ) await sleep(50)
+    shown('\nWhat ctr events heard meanwhile:')
+    process.stdout.write(heard)
+  } finally {
+    events.kill('SIGKILL')
   }
-
-  return (async () => {
-    shown(`\n$ export CONTAINERD_ADDRESS=${world.socket}`)
-    ctr('version')
-    shown('\n$ ctr events &')
-    // Debian 12's ctr complains of each event that was added after it; the others it prints.
-    const events = spawn('ctr', ['events'], { env, stdio: ['ignore', 'pipe', 'ignore'] })
-    let heard = ''
-    events.stdout.setEncoding('utf8').on('data', (text: string) => {
-      heard += text
-    })
-    try {
-      ctr('images', 'pull', ...local, ...plain, reference)
-      ctr('images', 'ls')
-      ctr('run', '--rm', reference, 'hello', 'sh', '-c', 'echo "Hello from $(uname -s), process $$"')
-      ctr('run', '-d', reference, 'sleeper', 'sleep', '1000')
-      ctr('containers', 'ls')
-      ctr('tasks', 'ls')
-      ctr('tasks', 'exec', '--exec-id', 'look', 'sleeper', 'ps')
-      ctr('tasks', 'metrics', 'sleeper')
-      ctr('tasks', 'kill', '-s', 'SIGKILL', 'sleeper')
-      await untilStopped('sleeper')
-      ctr('tasks', 'rm', '--force', 'sleeper')
-      ctr('containers', 'rm', 'sleeper')
-      if (!values.keep) ctr('images', 'rm', '--sync', reference)
-      const last = values.keep ? '/containers/delete' : '/images/delete'
-      for (const end = Date.now() + 5_000; !heard.includes(last) && Date.now() < end; ) await sleep(50)
-      shown('\nWhat ctr events heard meanwhile:')
-      process.stdout.write(heard)
-    } finally {
-      events.kill('SIGKILL')
-    }
-  })()
 }
 
 function showWayOn(world: DemoWorld, keeper: ChildProcess): void {
@@ -111,22 +117,20 @@ Go on by hand: tools/demo --keep leaves it running, or start your own:
 
 said('Starting flotilla, a registry, and putting a small busybox image into it …')
 const keeper = spawnKeeper()
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-  process.once(signal, async () => {
-    said('\nstopping')
-    await stopWorld(keeper)
-    process.exit(130)
-  })
+const interrupted = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => interrupted.abort())
 try {
-  const world = await worldOf(keeper)
+  const world = await worldOf(keeper, interrupted.signal)
   said(`Ready after ${((performance.now() - started) / 1000).toFixed(1)} s, in ${world.directory}`)
-  await walk(world)
+  await walk(world, interrupted.signal)
   showWayOn(world, keeper)
   if (!values.keep) await stopWorld(keeper)
   said(`\nThat took ${((performance.now() - started) / 1000).toFixed(1)} s.`)
   process.exit(0)
 } catch (error) {
+  if (interrupted.signal.aborted) said('\nstopping')
   await stopWorld(keeper)
+  if (interrupted.signal.aborted) process.exit(130)
   if (!(error instanceof DemoFailure)) throw error
   process.stderr.write(`demo: ${error.message}\n`)
   process.exit(1)

@@ -1,0 +1,148 @@
+import { ImagesDefinition } from '@flotilla/api/containerd/services/images/v1/images'
+import { all, ask, badFilter, blob, type Case, code, image, loose, target, tooLong } from './case.ts'
+
+export const imagesCases: readonly Case[] = [
+  {
+    what: 'image create without a name',
+    ask: (c, call) => c.of(ImagesDefinition).create(loose(image({ name: '' })), call),
+    code: code.INVALID_ARGUMENT,
+    message: /Image\.Name required/,
+  },
+  {
+    what: 'image create of no digest',
+    ask: (c, call) => c.of(ImagesDefinition).create(loose(image({ target: { ...target, digest: 'x' } })), call),
+    code: code.INVALID_ARGUMENT,
+    message: /[Tt]arget\.Digest "x" invalid: invalid checksum digest format/,
+  },
+  {
+    what: 'image create of no size',
+    ask: (c, call) => c.of(ImagesDefinition).create(loose(image({ target: { ...target, size: 0 } })), call),
+    code: code.INVALID_ARGUMENT,
+    message: /[Tt]arget\.Size must be greater than zero/,
+  },
+  {
+    what: 'image create without a media type',
+    ask: (c, call) => c.of(ImagesDefinition).create(loose(image({ target: { ...target, mediaType: '' } })), call),
+    code: code.INVALID_ARGUMENT,
+    message: /[Tt]arget\.MediaType must be set/,
+  },
+  {
+    what: 'image create with a label that is too long',
+    ask: (c, call) => c.of(ImagesDefinition).create(loose(image({ labels: tooLong })), call),
+    code: code.INVALID_ARGUMENT,
+    message: /image\.Labels: label key and value length \(4097 bytes\)/,
+  },
+  {
+    what: 'image create without anything',
+    ask: (c, call) => c.of(ImagesDefinition).create(loose({}), call),
+    code: code.INVALID_ARGUMENT,
+    message: /./,
+    ours: 'containerd itself fails here, or tells it by another code',
+  },
+  {
+    what: 'image update without anything',
+    ask: (c, call) => c.of(ImagesDefinition).update(loose({}), call),
+    code: code.INVALID_ARGUMENT,
+    message: /./,
+    ours: 'containerd itself fails here, or tells it by another code',
+  },
+  {
+    what: 'image get of what is not there',
+    ask: (c, call) => c.of(ImagesDefinition).get({ name: 'none' }, call),
+    code: code.NOT_FOUND,
+    message: /^image "none": not found$/,
+  },
+  {
+    what: 'image delete of what is not there',
+    ask: (c, call) => c.of(ImagesDefinition).delete(loose({ name: 'none' }), call),
+    code: code.NOT_FOUND,
+    message: /^image "none": not found$/,
+  },
+  {
+    what: 'image update of a path that cannot change',
+    before: (c, call) => c.of(ImagesDefinition).create(loose(image({ name: 'masked' })), call),
+    ask: (c, call) =>
+      c.of(ImagesDefinition).update(loose({ ...image({ name: 'masked' }), updateMask: ['created_at'] }), call),
+    code: code.INVALID_ARGUMENT,
+    message: /cannot update "created_at" field on image "masked": invalid argument/,
+  },
+  {
+    what: 'image create of one that exists',
+    before: (c, call) => c.of(ImagesDefinition).create(loose(image({ name: 'twice' })), call),
+    ask: (c, call) => c.of(ImagesDefinition).create(loose(image({ name: 'twice' })), call),
+    code: code.ALREADY_EXISTS,
+    message: /^image "twice": already exists$/,
+  },
+  {
+    what: 'image list with a filter that does not parse',
+    ask: (c, call) => c.of(ImagesDefinition).list({ filters: [badFilter] }, call),
+    code: code.INVALID_ARGUMENT,
+    message: /filters: parse error/,
+  },
+  {
+    what: 'image create of a digest that is too short',
+    ask: ask(ImagesDefinition, 'create', image({ target: { ...target, digest: 'sha256:abc' } })),
+    code: code.INVALID_ARGUMENT,
+    message: /[Tt]arget\.Digest "sha256:abc" invalid: invalid checksum digest length/,
+  },
+  {
+    what: 'image create of an unknown algorithm',
+    ask: ask(ImagesDefinition, 'create', image({ target: { ...target, digest: 'crc32:abcdef01' } })),
+    code: code.INVALID_ARGUMENT,
+    message: /[Tt]arget\.Digest "crc32:abcdef01" invalid: unsupported digest algorithm/,
+  },
+  {
+    what: 'image create of a negative size',
+    ask: ask(ImagesDefinition, 'create', image({ target: { ...target, size: -1 } })),
+    code: code.INVALID_ARGUMENT,
+    message: /[Tt]arget\.Size must be greater than zero/,
+  },
+  {
+    what: 'image create without a target',
+    ask: ask(ImagesDefinition, 'create', { image: { name: 'i', labels: {} } }),
+    code: code.INVALID_ARGUMENT,
+    message: /[Tt]arget\.Digest/,
+    ours: 'containerd goes down with it',
+  },
+  {
+    what: 'image update without a name',
+    ask: ask(ImagesDefinition, 'update', image({ name: '' })),
+    code: code.INVALID_ARGUMENT,
+    message: /name|Name/,
+  },
+  {
+    what: 'image update of what is not there',
+    ask: ask(ImagesDefinition, 'update', image({ name: 'none' })),
+    code: code.NOT_FOUND,
+    message: /^image "none": not found$/,
+  },
+  {
+    what: 'image update to no digest',
+    before: all(ask(ImagesDefinition, 'create', image({}))),
+    ask: ask(ImagesDefinition, 'update', { ...image({ target: { ...target, digest: 'x' } }), updateMask: ['target'] }),
+    code: code.INVALID_ARGUMENT,
+    message: /[Tt]arget\.Digest "x" invalid/,
+  },
+  {
+    what: 'image update with a label that is too long',
+    before: all(ask(ImagesDefinition, 'create', image({}))),
+    ask: ask(ImagesDefinition, 'update', { ...image({ labels: tooLong }), updateMask: ['labels'] }),
+    code: code.INVALID_ARGUMENT,
+    message: /image\.Labels: label key and value length \(4097 bytes\)/,
+  },
+  {
+    what: 'image update of several paths, one of them unknown',
+    before: all(ask(ImagesDefinition, 'create', image({}))),
+    ask: ask(ImagesDefinition, 'update', { ...image({ labels: { a: 'b' } }), updateMask: ['labels.a', 'colour'] }),
+    code: code.INVALID_ARGUMENT,
+    message: /cannot update "colour" field on image "i": invalid argument/,
+  },
+  {
+    what: 'image delete of one that names something else now',
+    before: all(ask(ImagesDefinition, 'create', image({}))),
+    ask: ask(ImagesDefinition, 'delete', { name: 'i', sync: false, target: { ...target, digest: blob.digest } }),
+    code: code.NOT_FOUND,
+    message: /image "i" has target sha256:a{64}, not sha256:2cf24d\w+: not found/,
+    ours: 'only from 2.0 on does it look at the target',
+  },
+]
