@@ -19,8 +19,6 @@ export default defineConfig({
         // Real servers on a machine that does other things too.
         testTimeout: 60_000,
         hookTimeout: 60_000,
-        // A test that passes at the second try is flaky, and broken: vitest marks it. Until those known are mended.
-        retry: 2,
       },
     })),
   },

@@ -19,8 +19,6 @@ export default defineConfig({
         env: { FLOTILLA_UNDER_TEST: system },
         testTimeout: 60_000,
         hookTimeout: 60_000,
-        // As in the unit tests: until the flaky ones known are mended.
-        retry: 2,
       },
     })),
   },

@@ -13,8 +13,9 @@ export function validateIdentifier(value: string, prefix = ''): void {
   if (value.length === 0) throw invalidArgument(`${prefix}identifier must not be empty`)
   if (Buffer.byteLength(value) > maxIdentifierLength) {
     throw invalidArgument(
-      `${prefix}identifier "${value}" greater than maximum length (${maxIdentifierLength} characters)`,
+      `${prefix}identifier ${JSON.stringify(value)} greater than maximum length (${maxIdentifierLength} characters)`,
     )
   }
-  if (!pattern.test(value)) throw invalidArgument(`${prefix}identifier "${value}" must match ${pattern.source}`)
+  if (!pattern.test(value))
+    throw invalidArgument(`${prefix}identifier ${JSON.stringify(value)} must match ${pattern.source}`)
 }

@@ -30,12 +30,15 @@ export function ask<D extends ServiceDefinition>(
   request: object,
   more: { readonly lease?: string } = {},
 ): Case['ask'] {
+  const { requestType } = definition.methods[method] as unknown as {
+    requestType: { fromPartial(some: object): object }
+  }
   return (clients, call) => {
     const service = clients.of(definition) as unknown as Record<
       string,
       (request: object, call: Call) => Promise<unknown>
     >
-    const asked = service[method]?.(request, { ...call, ...more })
+    const asked = service[method]?.(requestType.fromPartial(request), { ...call, ...more })
     if (asked === undefined) throw new Error(`there is no method ${method}`)
     return asked
   }
