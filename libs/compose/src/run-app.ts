@@ -9,7 +9,7 @@ import { addReflection, createHealthService } from '@flotilla/health'
 import { createLogger, type Logger, requestLog } from '@flotilla/log'
 import { createMetadata } from '@flotilla/metadata'
 import { createMetrics } from '@flotilla/metrics'
-import { type Call, type CallRecord, createRpcServer, withCall } from '@flotilla/rpc'
+import { type Call, type CallRecord, createRpcServer, plainly, withCall } from '@flotilla/rpc'
 import { helpText, readCommandLine } from './command-line.ts'
 import { isForClients, routeToServices } from './gateway.ts'
 import { createHost } from './host.ts'
@@ -74,7 +74,7 @@ async function start(options: AppOptions, config: Config, listen: string | undef
       metrics.observe(record)
       logRequest(record)
     },
-    admit: options.isGateway ? (call) => throughNode(call, config.nodeName) : (call) => call,
+    admit: options.isGateway ? (call) => ({ call: throughNode(call, config.nodeName) }) : plainly,
   })
   const host = resources.use(
     createHost({ config, logger, metrics, metadata, bus, server, socket: config.address, program }),

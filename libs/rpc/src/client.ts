@@ -1,10 +1,11 @@
-import { type ChannelOptions, Client, credentials, type CallOptions as GrpcCallOptions } from '@grpc/grpc-js'
+import { type ChannelOptions, Client, type CallOptions as GrpcCallOptions } from '@grpc/grpc-js'
 import type { Call } from './call.ts'
 import { type RpcError, status, toRpcError, unavailable } from './errors.ts'
 import { toMetadata } from './metadata.ts'
 import { type MessageSource, messagesOf } from './readable.ts'
 import { maxMessageBytes } from './server.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition, type ServiceOf } from './service.ts'
+import { clientCredentials, serverNameOption, type TlsIdentity } from './tls.ts'
 
 const defaults: ChannelOptions = {
   'grpc.max_receive_message_length': maxMessageBytes,
@@ -15,9 +16,19 @@ const defaults: ChannelOptions = {
   'grpc.max_reconnect_backoff_ms': 1_000,
 }
 
+export interface ConnectOptions {
+  /** Encrypts the channel and shows the server who calls. Without it the channel is plain. */
+  readonly tls?: TlsIdentity | undefined
+  /** The name to look for in the server's certificate; the address's host unless given. */
+  readonly serverName?: string | undefined
+}
+
 /** Opens a channel to `unix:///path` or `host:port`. Close it with `close()`. */
-export function connect(address: string): Client {
-  return new Client(address.replace(/^unix:\/\//, 'unix:'), credentials.createInsecure(), defaults)
+export function connect(address: string, options: ConnectOptions = {}): Client {
+  return new Client(address.replace(/^unix:\/\//, 'unix:'), clientCredentials(options.tls), {
+    ...defaults,
+    ...serverNameOption(options.serverName),
+  })
 }
 
 /** A server that is killed while it shuts down leaves calls without a status; grpc-js takes that for INTERNAL. */

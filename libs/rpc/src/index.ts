@@ -1,5 +1,6 @@
+export { type Admission, type Admit, type Caller, type CallTarget, plainly } from './admission.ts'
 export { type Call, type CallOptions, makeCall, requireNamespace, withCall } from './call.ts'
-export { callRaw, clientOf, connect } from './client.ts'
+export { type ConnectOptions, callRaw, clientOf, connect } from './client.ts'
 export {
   aborted,
   alreadyExists,
@@ -24,7 +25,14 @@ export {
   unknown,
 } from './errors.ts'
 export { maxIdentifierLength, validateIdentifier } from './identifier.ts'
-export { type CallObserver, type CallRecord, createRpcServer, type RpcServer, type RpcServerOptions } from './server.ts'
+export {
+  type CallObserver,
+  type CallRecord,
+  createRpcServer,
+  type ListenOptions,
+  type RpcServer,
+  type RpcServerOptions,
+} from './server.ts'
 export {
   type MethodDefinition,
   methodsOf,
@@ -32,3 +40,4 @@ export {
   type ServiceOf,
   type WireType,
 } from './service.ts'
+export { readTlsIdentity, type TlsIdentity } from './tls.ts'

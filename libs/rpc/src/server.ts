@@ -2,7 +2,6 @@ import { chmod, mkdir, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import {
   Server,
-  ServerCredentials,
   type ServerDuplexStream,
   type ServerReadableStream,
   type ServerUnaryCall,
@@ -10,11 +9,16 @@ import {
   type sendUnaryData,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
+import { type Admit, type Caller, plainly } from './admission.ts'
+
 import type { Call } from './call.ts'
-import { canceled, status, toRpcError, unavailable, unimplemented } from './errors.ts'
-import { fromMetadata } from './metadata.ts'
+import { checked, checkedOne, filtered, filteredOne, within } from './checked.ts'
+import { type Codec, rawCodec, typedCodec } from './codec.ts'
+import { status, toRpcError, unauthenticated, unavailable, unimplemented } from './errors.ts'
 import { messagesOf } from './readable.ts'
+import { type AnyServerCall, callOf, ended, pump } from './running-call.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition } from './service.ts'
+import { serverCredentials, type TlsIdentity } from './tls.ts'
 
 /** Largest message in either direction, bytes; containerd's own limit. */
 export const maxMessageBytes = 16 * 1024 * 1024
@@ -39,8 +43,13 @@ export type CallObserver = (record: CallRecord) => void
 export interface RpcServerOptions {
   /** Told of every finished call. */
   readonly observe?: CallObserver
-  /** Completes each call before its method sees it, e.g. with the node whose socket it came through. */
-  readonly admit?: (call: Call) => Call
+  /** Decides on each call before its method sees it, and completes it, e.g. with the node whose socket it came through. */
+  readonly admit?: Admit
+}
+
+export interface ListenOptions {
+  /** Listens with TLS and lets in only callers whose certificate one of the authorities made. */
+  readonly tls?: TlsIdentity | undefined
 }
 
 export interface RpcServer extends AsyncDisposable {
@@ -53,9 +62,9 @@ export interface RpcServer extends AsyncDisposable {
   addRaw(definition: ServiceDefinition, handle: RawHandler): void
   /**
    * Listens on `unix:///path` (made with mode 0660, an abandoned socket file is replaced) or `host:port` (port 0 picks
-   * one). Answers the address that clients can use.
+   * one). Answers the address that clients can use. A server may listen on several addresses.
    */
-  listen(address: string): Promise<string>
+  listen(address: string, options?: ListenOptions): Promise<string>
   /** Stops taking calls, gives running ones this many milliseconds, then ends them with UNAVAILABLE. */
   close(graceMs?: number): Promise<void>
 }
@@ -66,77 +75,17 @@ export type RawHandler = (
   call: Call,
 ) => AsyncIterable<Buffer>
 
-type AnyServerCall =
-  | ServerUnaryCall<unknown, unknown>
-  | ServerReadableStream<unknown, unknown>
-  | ServerWritableStream<unknown, unknown>
-  | ServerDuplexStream<unknown, unknown>
-
 type Handler = (request: unknown, call: Call) => unknown
 
-function callOf(from: AnyServerCall, controller: AbortController): Call {
-  ;(from as ServerUnaryCall<unknown, unknown>).once('cancelled', () =>
-    controller.abort(canceled('the client ended the call')),
-  )
-  const deadline = from.getDeadline()
-  const at = deadline instanceof Date ? deadline.getTime() : deadline
-  return { ...fromMetadata(from.metadata), signal: controller.signal, deadline: Number.isFinite(at) ? at : undefined }
-}
-
-/** Resolves when a stream that refused a write takes more, rejects when the call was cut meanwhile. */
-function drained(
-  stream: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>,
-  signal: AbortSignal,
-) {
-  return new Promise<void>((resolve, reject) => {
-    const onDrain = () => {
-      signal.removeEventListener('abort', onAbort)
-      resolve()
-    }
-    const onAbort = () => {
-      stream.removeListener('drain', onDrain)
-      reject(signal.reason)
-    }
-    if (signal.aborted) return reject(signal.reason)
-    stream.once('drain', onDrain)
-    signal.addEventListener('abort', onAbort, { once: true })
-  })
-}
-
-/** Rejects when a call was cut: who waits for something else would not notice that by itself. */
-function ended(signal: AbortSignal): Promise<never> {
-  const gone = new Promise<never>((_, reject) => {
-    if (signal.aborted) reject(signal.reason)
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
-  gone.catch(() => {})
-  return gone
-}
-
-async function pump(
-  answers: AsyncIterable<unknown>,
-  stream: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>,
-  signal: AbortSignal,
-) {
-  const iterator = answers[Symbol.asyncIterator]()
-  const gone = ended(signal)
-  let finished = false
-  try {
-    for (;;) {
-      const next = await Promise.race([iterator.next(), gone])
-      if (next.done) {
-        finished = true
-        return
-      }
-      if (!stream.write(next.value)) await drained(stream, signal)
-    }
-  } catch (error) {
-    if (!signal.aborted) finished = true
-    throw error
-  } finally {
-    // Not awaited: a generator blocked in its own await only ends when that settles, which its signal brings about.
-    if (!finished) void Promise.resolve(iterator.return?.()).catch(() => {})
-  }
+/** A method as it is offered; one that passes bytes on is a stream both ways whatever its kind. */
+interface Registration {
+  readonly definition: ServiceDefinition
+  readonly key: string
+  readonly method: MethodDefinition
+  readonly requestStream: boolean
+  readonly responseStream: boolean
+  readonly handler: Handler
+  readonly codec: Codec
 }
 
 /**
@@ -144,6 +93,172 @@ async function pump(
  * (`toRpcError`).
  */
 export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
+  const registered: Registration[] = []
+  const servers: Server[] = []
+  const sockets: string[] = []
+  const running = new Set<AbortController>()
+  const admit = options.admit ?? plainly
+
+  /** Who calls, by the listener's kind: a connection that is breaking has no certificate any more, and is no plain one. */
+  function callerOf(from: AnyServerCall, secure: boolean): Caller {
+    if (!secure) return { certificate: undefined }
+    const certificate = from.getAuthContext().sslPeerCertificate
+    if (certificate === undefined) throw unauthenticated('the connection shows no certificate')
+    return { certificate }
+  }
+
+  function wrap(registration: Registration, secure: boolean) {
+    const { definition, method, handler, requestStream, responseStream } = registration
+
+    /** Admits a call, then has it answered; `answer` may find the client gone. */
+    async function carryOut(from: AnyServerCall, answer: (result: unknown, call: Call) => Promise<void>) {
+      const controller = new AbortController()
+      let call = callOf(from, controller)
+      const started = performance.now()
+      const finish = (code: number, message?: string) =>
+        options.observe?.({
+          service: definition.fullName,
+          method: method.name,
+          namespace: call.namespace,
+          code,
+          message,
+          duration: performance.now() - started,
+        })
+      running.add(controller)
+      try {
+        const admission = within(registration, admit(call, { definition, method }, callerOf(from, secure)))
+        call = admission.call
+        const request = requestStream
+          ? checked(messagesOf(from as ServerDuplexStream<unknown, unknown>), admission)
+          : checkedOne((from as ServerUnaryCall<unknown, unknown>).request, admission)
+        const result = handler(request, call)
+        await answer(
+          responseStream ? filtered(result as AsyncIterable<unknown>, admission) : filteredOne(result, admission),
+          call,
+        )
+        finish(status.OK)
+        return undefined
+      } catch (error) {
+        const { code, message, name } = toRpcError(error)
+        finish(code, message)
+        return { code, details: message, message, name }
+      } finally {
+        running.delete(controller)
+      }
+    }
+
+    if (responseStream) {
+      return async (from: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>) => {
+        const failed = await carryOut(from, (answers, call) =>
+          pump(answers as AsyncIterable<unknown>, from, call.signal),
+        )
+        if (failed) from.emit('error', failed)
+        else from.end()
+      }
+    }
+    return async (
+      from: ServerUnaryCall<unknown, unknown> | ServerReadableStream<unknown, unknown>,
+      respond: sendUnaryData<unknown>,
+    ) => {
+      let response: unknown
+      const failed = await carryOut(from, async (answer, call) => {
+        response = await Promise.race([answer, ended(call.signal)])
+      })
+      if (failed) respond(failed)
+      else respond(null, response)
+    }
+  }
+
+  function makeServer(secure: boolean): Server {
+    const server = newServer()
+    for (const [definition, ofService] of Map.groupBy(registered, ({ definition }) => definition)) {
+      const specs: Record<string, object> = {}
+      const handlers: Record<string, unknown> = {}
+      for (const registration of ofService) {
+        const { key, method, requestStream, responseStream, codec } = registration
+        specs[key] = { path: `/${definition.fullName}/${method.name}`, requestStream, responseStream, ...codec }
+        handlers[key] = wrap(registration, secure)
+      }
+      server.addService(specs as never, handlers as UntypedServiceImplementation)
+    }
+    servers.push(server)
+    return server
+  }
+
+  /** Resolves when a server has ended, at the latest when its grace is over. */
+  function shutDown(server: Server, graceMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      let timer = setTimeout(() => {
+        for (const controller of running) controller.abort(unavailable('the server is stopping'))
+        timer = setTimeout(() => {
+          server.forceShutdown()
+          resolve()
+        }, cutLimit)
+      }, graceMs)
+      server.tryShutdown(() => {
+        clearTimeout(timer)
+        resolve()
+      })
+    })
+  }
+
+  return {
+    add(definition, service) {
+      const implementation = service as Record<string, Handler | undefined>
+      for (const [key, method] of methodsOf(definition)) {
+        const { requestStream, responseStream } = method
+        const handler =
+          implementation[key]?.bind(service) ??
+          (() => Promise.reject(unimplemented(`${definition.fullName}.${method.name}`)))
+        registered.push({ definition, key, method, requestStream, responseStream, handler, codec: typedCodec(method) })
+      }
+    },
+    addRaw(definition, handle) {
+      for (const [key, method] of methodsOf(definition)) {
+        const { requestStream, responseStream } = method
+        const about = { path: `/${definition.fullName}/${method.name}`, requestStream, responseStream }
+        const handler: Handler = (requests, call) => handle(about, requests as AsyncIterable<Buffer>, call)
+        registered.push({
+          definition,
+          key,
+          method,
+          requestStream: true,
+          responseStream: true,
+          handler,
+          codec: rawCodec,
+        })
+      }
+    },
+    async listen(address, { tls } = {}) {
+      const path = address.startsWith('unix:') ? address.replace(/^unix:(\/\/)?/, '') : undefined
+      if (path !== undefined) {
+        await mkdir(dirname(path), { recursive: true, mode: 0o711 })
+        await rm(path, { force: true })
+      }
+      const server = makeServer(tls !== undefined)
+      const port = await new Promise<number>((resolve, reject) => {
+        server.bindAsync(path === undefined ? address : `unix:${path}`, serverCredentials(tls), (error, bound) =>
+          error ? reject(error) : resolve(bound),
+        )
+      })
+      if (path !== undefined) {
+        await chmod(path, 0o660)
+        sockets.push(path)
+        return `unix://${path}`
+      }
+      return `${address.slice(0, address.lastIndexOf(':'))}:${port}`
+    },
+    async close(graceMs = 2_000) {
+      await Promise.all(servers.map((server) => shutDown(server, graceMs)))
+      await Promise.all(sockets.map((path) => rm(path, { force: true })))
+    },
+    async [Symbol.asyncDispose]() {
+      await this.close()
+    },
+  }
+}
+
+function newServer(): Server {
   const server = new Server({
     'grpc.max_receive_message_length': maxMessageBytes,
     'grpc.max_send_message_length': maxMessageBytes,
@@ -155,191 +270,5 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   const tuned = server as unknown as { commonServerOptions: Record<string, unknown> }
   tuned.commonServerOptions.streamResetBurst = 1_000_000
   tuned.commonServerOptions.streamResetRate = 1_000_000
-  const sockets: string[] = []
-  const running = new Set<AbortController>()
-  const admit = options.admit ?? ((call: Call) => call)
-
-  const finish = (
-    service: string,
-    method: string,
-    call: Call,
-    started: number,
-    error?: { code: number; message: string },
-  ) =>
-    options.observe?.({
-      service,
-      method,
-      namespace: call.namespace,
-      code: error?.code ?? status.OK,
-      message: error?.message,
-      duration: performance.now() - started,
-    })
-
-  const failure = (error: unknown) => {
-    const mapped = toRpcError(error)
-    return { code: mapped.code, details: mapped.message, message: mapped.message, name: mapped.name }
-  }
-
-  function wrap(definition: ServiceDefinition, method: MethodDefinition, handler: Handler) {
-    if (method.responseStream) {
-      return async (from: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>) => {
-        const controller = new AbortController()
-        const call = admit(callOf(from, controller))
-        const started = performance.now()
-        running.add(controller)
-        try {
-          const request = method.requestStream
-            ? messagesOf(from as ServerDuplexStream<unknown, unknown>)
-            : (from as ServerWritableStream<unknown, unknown>).request
-          await pump(handler(request, call) as AsyncIterable<unknown>, from, call.signal)
-          finish(definition.fullName, method.name, call, started)
-          from.end()
-        } catch (error) {
-          const failed = failure(error)
-          finish(definition.fullName, method.name, call, started, failed)
-          from.emit('error', failed)
-        } finally {
-          running.delete(controller)
-        }
-      }
-    }
-    return async (
-      from: ServerUnaryCall<unknown, unknown> | ServerReadableStream<unknown, unknown>,
-      answer: sendUnaryData<unknown>,
-    ) => {
-      const controller = new AbortController()
-      const call = admit(callOf(from, controller))
-      const started = performance.now()
-      running.add(controller)
-      try {
-        const request = method.requestStream
-          ? messagesOf(from as ServerReadableStream<unknown, unknown>)
-          : (from as ServerUnaryCall<unknown, unknown>).request
-        const response = await Promise.race([handler(request, call), ended(call.signal)])
-        finish(definition.fullName, method.name, call, started)
-        answer(null, response)
-      } catch (error) {
-        const failed = failure(error)
-        finish(definition.fullName, method.name, call, started, failed)
-        answer(failed)
-      } finally {
-        running.delete(controller)
-      }
-    }
-  }
-
-  function register(
-    definition: ServiceDefinition,
-    serializer: (method: MethodDefinition) => Codec,
-    handlerOf: (key: string, method: MethodDefinition) => Handler,
-  ) {
-    const specs: Record<string, object> = {}
-    const handlers: Record<string, unknown> = {}
-    for (const [key, method] of methodsOf(definition)) {
-      specs[key] = {
-        path: `/${definition.fullName}/${method.name}`,
-        requestStream: method.requestStream,
-        responseStream: method.responseStream,
-        ...serializer(method),
-      }
-      handlers[key] = wrap(definition, method, handlerOf(key, method))
-    }
-    server.addService(specs as never, handlers as UntypedServiceImplementation)
-  }
-
-  return {
-    add(definition, service) {
-      const implementation = service as Record<string, Handler | undefined>
-      register(definition, typedCodec, (key, method) => {
-        const handler = implementation[key]
-        return handler
-          ? handler.bind(service)
-          : () => Promise.reject(unimplemented(`${definition.fullName}.${method.name}`))
-      })
-    },
-    addRaw(definition, handle) {
-      const raw = {
-        ...definition,
-        methods: Object.fromEntries(
-          methodsOf(definition).map(([key, method]) => [key, { ...method, requestStream: true, responseStream: true }]),
-        ),
-      }
-      const original = new Map(methodsOf(definition))
-      register(
-        raw,
-        () => rawCodec,
-        (key, method) => {
-          const kind = original.get(key) ?? method
-          const about = {
-            path: `/${definition.fullName}/${method.name}`,
-            requestStream: kind.requestStream,
-            responseStream: kind.responseStream,
-          }
-          return (requests, call) => handle(about, requests as AsyncIterable<Buffer>, call)
-        },
-      )
-    },
-    async listen(address) {
-      const path = address.startsWith('unix:') ? address.replace(/^unix:(\/\/)?/, '') : undefined
-      if (path !== undefined) {
-        await mkdir(dirname(path), { recursive: true, mode: 0o711 })
-        await rm(path, { force: true })
-      }
-      const port = await new Promise<number>((resolve, reject) => {
-        server.bindAsync(
-          path === undefined ? address : `unix:${path}`,
-          ServerCredentials.createInsecure(),
-          (error, bound) => (error ? reject(error) : resolve(bound)),
-        )
-      })
-      if (path !== undefined) {
-        await chmod(path, 0o660)
-        sockets.push(path)
-        return `unix://${path}`
-      }
-      return `${address.slice(0, address.lastIndexOf(':'))}:${port}`
-    },
-    async close(graceMs = 2_000) {
-      await new Promise<void>((resolve) => {
-        let timer = setTimeout(() => {
-          for (const controller of running) controller.abort(unavailable('the server is stopping'))
-          timer = setTimeout(() => {
-            server.forceShutdown()
-            resolve()
-          }, cutLimit)
-        }, graceMs)
-        server.tryShutdown(() => {
-          clearTimeout(timer)
-          resolve()
-        })
-      })
-      await Promise.all(sockets.map((path) => rm(path, { force: true })))
-    },
-    async [Symbol.asyncDispose]() {
-      await this.close()
-    },
-  }
-}
-
-interface Codec {
-  requestSerialize: (value: unknown) => Buffer
-  requestDeserialize: (bytes: Buffer) => unknown
-  responseSerialize: (value: unknown) => Buffer
-  responseDeserialize: (bytes: Buffer) => unknown
-}
-
-function typedCodec(method: MethodDefinition): Codec {
-  return {
-    requestSerialize: (value) => Buffer.from(method.requestType.encode(value).finish()),
-    requestDeserialize: (bytes) => method.requestType.decode(bytes),
-    responseSerialize: (value) => Buffer.from(method.responseType.encode(value).finish()),
-    responseDeserialize: (bytes) => method.responseType.decode(bytes),
-  }
-}
-
-const rawCodec: Codec = {
-  requestSerialize: (value) => value as Buffer,
-  requestDeserialize: (bytes) => bytes,
-  responseSerialize: (value) => value as Buffer,
-  responseDeserialize: (bytes) => bytes,
+  return server
 }
