@@ -1,0 +1,12 @@
+export {
+  createRegistryClient,
+  type RegistryClient,
+  type RegistryClientOptions,
+  type RepositoryOptions,
+} from './client.ts'
+export type { Credential, CredentialSource } from './credential.ts'
+export type { Descriptor } from './descriptor.ts'
+export { isManifestType, maxManifestSize } from './descriptor.ts'
+export { isLoopback, parseReference, type Reference } from './reference.ts'
+export type { FetchOptions, PushOptions, PushResult, Repository } from './repository.ts'
+export { mountSources, sourceLabels } from './source-label.ts'
