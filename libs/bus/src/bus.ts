@@ -1,9 +1,14 @@
+import { readFileSync } from 'node:fs'
 import { toRpcError, unavailable } from '@flotilla/rpc'
-import { connect, type NatsConnection } from 'nats'
+import { type ConnectionOptions, connect, credsAuthenticator, type NatsConnection, nkeyAuthenticator } from 'nats'
 
 export interface BusOptions {
-  /** `nats://[user:password@]host:port`, several separated by commas. */
+  /** `nats://[user:password@]host:port` or `tls://…`, several separated by commas. */
   readonly url: string
+  /** Files for an encrypted connection; each may be absent or empty. */
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string }
+  /** File with a user JWT and its nkey seed, or with a seed alone. */
+  readonly credentials?: string
   /** Shown in the server's list of connections. */
   readonly name: string
 }
@@ -17,12 +22,14 @@ export interface Bus extends AsyncDisposable {
 export async function createBus(options: BusOptions): Promise<Bus> {
   const servers = options.url.split(',').map((part) => new URL(part))
   const [first] = servers
+  const security = { ...tlsOf(servers, options.tls), ...authenticatorOf(options.credentials) }
   const deadline = Date.now() + 10_000
   for (;;) {
     try {
       const nats = await connect({
         servers: servers.map((url) => url.host),
         name: options.name,
+        ...security,
         ...(first?.username
           ? { user: decodeURIComponent(first.username), pass: decodeURIComponent(first.password) }
           : {}),
@@ -43,5 +50,28 @@ export async function createBus(options: BusOptions): Promise<Bus> {
       if (Date.now() > deadline) throw unavailable(`message bus: ${toRpcError(error).message}`, { cause: error })
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
+  }
+}
+
+/** Encrypts when the address or a file says so; a server that cannot is then refused. */
+function tlsOf(servers: readonly URL[], files: BusOptions['tls'] = {}): Pick<ConnectionOptions, 'tls'> {
+  const { ca, cert, key } = files
+  if (servers.every(({ protocol }) => protocol !== 'tls:') && !ca && !cert) return {}
+  return {
+    tls: {
+      ...(ca ? { caFile: ca } : {}),
+      ...(cert && key ? { certFile: cert, keyFile: key } : {}),
+    },
+  }
+}
+
+function authenticatorOf(file: string | undefined): Pick<ConnectionOptions, 'authenticator'> {
+  if (!file) return {}
+  const text = readFileSync(file)
+  const isSeed = /^SU[A-Z2-7]+\s*$/.test(text.toString())
+  return {
+    authenticator: isSeed
+      ? nkeyAuthenticator(new TextEncoder().encode(text.toString().trim()))
+      : credsAuthenticator(new Uint8Array(text)),
   }
 }

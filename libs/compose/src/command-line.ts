@@ -9,6 +9,10 @@ const flags = {
   'node-name': { path: 'node_name', text: 'unique name of this machine' },
   redis: { path: 'redis.url', text: 'metadata store: redis://…, rediss://… or unix:///path' },
   nats: { path: 'nats.url', text: 'message bus: nats://host:port' },
+  endpoint: { path: 'cluster.endpoint', text: 'host:port at which the whole API is served with mutual TLS' },
+  ca: { path: 'cluster.ca', text: 'file with the authority of the cluster, see flotilla pki' },
+  cert: { path: 'cluster.cert', text: 'file with the certificate of this node' },
+  key: { path: 'cluster.key', text: 'file with the key of that certificate' },
   'log-level': { path: 'log.level', short: 'l', text: 'trace, debug, info, warn, error, fatal or panic' },
   'metrics-address': { path: 'metrics.address', text: 'host:port of the Prometheus endpoint' },
 } as const

@@ -1,4 +1,5 @@
-import { callRaw, connect, type RpcServer, type ServiceDefinition, unavailable } from '@flotilla/rpc'
+import { callRaw, type RpcServer, type ServiceDefinition, unavailable } from '@flotilla/rpc'
+import type { Network } from './network.ts'
 import { parts } from './parts/index.ts'
 
 // Commands of nodes and what services ask of each other are not passed on; the event log is.
@@ -16,15 +17,16 @@ export function isForClients(definition: ServiceDefinition): boolean {
 export function routeToServices(
   server: RpcServer,
   addresses: Readonly<Record<string, string>>,
+  network: Network,
   here: ReadonlySet<string>,
 ): AsyncDisposable {
-  const channels = new Map<string, ReturnType<typeof connect>>()
+  const channels = new Map<string, ReturnType<Network['connect']>>()
   const channelOf = (name: string) => {
     const known = channels.get(name)
     if (known) return known
     const address = addresses[name]
     if (address === undefined) throw unavailable(`service "${name}" has no address in the configuration`)
-    const channel = connect(address)
+    const channel = network.connect(address)
     channels.set(name, channel)
     return channel
   }

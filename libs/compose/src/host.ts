@@ -1,27 +1,21 @@
 import { type Bus, commandClient, serveCommands } from '@flotilla/bus'
-import {
-  clientOf,
-  connect,
-  methodsOf,
-  type RpcServer,
-  type ServiceDefinition,
-  type ServiceOf,
-  unavailable,
-} from '@flotilla/rpc'
+import { clientOf, methodsOf, type RpcServer, type ServiceDefinition, type ServiceOf, unavailable } from '@flotilla/rpc'
 import { partOf } from './directory.ts'
+import type { Network } from './network.ts'
 import type { Host } from './part.ts'
 
 export type HostOptions = Pick<Host, 'config' | 'logger' | 'metrics' | 'metadata' | 'socket' | 'program'> & {
   readonly bus: Bus
   readonly server: RpcServer
+  readonly network: Network
 }
 
 /** A host whose process is going to listen with `server`. Disposing it closes what the parts own, last owned first. */
 export function createHost(options: HostOptions): Host & AsyncDisposable & { listening(): Promise<void> } {
-  const { bus, config, server } = options
+  const { bus, config, network, server } = options
   const local = new Map<string, object>()
   const remote = new Map<string, object>()
-  const channels = new Map<string, ReturnType<typeof connect>>()
+  const channels = new Map<string, ReturnType<Network['connect']>>()
   const owned: AsyncDisposable[] = []
   const waiting: Array<() => Promise<void>> = []
 
@@ -31,7 +25,7 @@ export function createHost(options: HostOptions): Host & AsyncDisposable & { lis
     const name = partOf(definition.fullName)?.name ?? definition.fullName
     const address = config.services[name]
     if (address === undefined) throw unavailable(`service "${name}" has no address in the configuration`)
-    const channel = channels.get(address) ?? connect(address)
+    const channel = channels.get(address) ?? network.connect(address)
     channels.set(address, channel)
     const service = clientOf(definition, channel)
     remote.set(definition.fullName, service)

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { gate } from '@flotilla/access'
 import { HealthDefinition } from '@flotilla/api/grpc/health/v1/health'
 import { createBus } from '@flotilla/bus'
 import type { Config } from '@flotilla/config'
@@ -9,11 +10,12 @@ import { addReflection, createHealthService } from '@flotilla/health'
 import { createLogger, type Logger, requestLog } from '@flotilla/log'
 import { createMetadata } from '@flotilla/metadata'
 import { createMetrics } from '@flotilla/metrics'
-import { type Call, type CallRecord, createRpcServer, plainly, withCall } from '@flotilla/rpc'
+import { type Call, type CallRecord, createRpcServer, withCall } from '@flotilla/rpc'
 import { helpText, readCommandLine } from './command-line.ts'
 import { isForClients, routeToServices } from './gateway.ts'
 import { createHost } from './host.ts'
 import { lockDirectory } from './instance-lock.ts'
+import { createNetwork, onlyLocal } from './network.ts'
 import type { Part } from './part.ts'
 import { parts } from './parts/index.ts'
 
@@ -62,10 +64,21 @@ async function start(options: AppOptions, config: Config, listen: string | undef
   mkdirSync(config.state, { recursive: true, mode: 0o711 })
   if (options.embedsStores) resources.use(await lockDirectory(config.root))
 
+  const network = createNetwork(config)
   const stores = await openStores(options, config, logger, resources)
-  const metadata = resources.use(await createMetadata({ url: stores.redis, origin: config.nodeName }))
-  const bus = resources.use(await createBus({ url: stores.nats, name: `flotilla ${options.name} ${config.nodeName}` }))
+  const metadata = resources.use(
+    await createMetadata({ url: stores.redis, tls: config.redisTls, origin: config.nodeName }),
+  )
+  const bus = resources.use(
+    await createBus({
+      url: stores.nats,
+      tls: config.natsTls,
+      credentials: config.natsCredentials,
+      name: `flotilla ${options.name} ${config.nodeName}`,
+    }),
+  )
   const metrics = createMetrics()
+  if (config.metricsAddress !== '') onlyLocal(config.metricsAddress)
   const scraped = config.metricsAddress === '' ? undefined : resources.use(await metrics.listen(config.metricsAddress))
 
   const logRequest = requestLog(logger)
@@ -74,17 +87,21 @@ async function start(options: AppOptions, config: Config, listen: string | undef
       metrics.observe(record)
       logRequest(record)
     },
-    admit: options.isGateway ? (call) => ({ call: throughNode(call, config.nodeName) }) : plainly,
+    admit(call, target, caller) {
+      // At the cluster's endpoint the caller or the scheduler says which node; a socket is its node's.
+      const isSocket = options.isGateway && caller.certificate === undefined
+      return gate(isSocket ? throughNode(call, config.nodeName) : call, target, caller)
+    },
   })
   const host = resources.use(
-    createHost({ config, logger, metrics, metadata, bus, server, socket: config.address, program }),
+    createHost({ config, logger, metrics, metadata, bus, server, network, socket: config.address, program }),
   )
   for (const part of options.parts) await part.build(host)
 
   const health = createHealthService()
   server.add(HealthDefinition, health)
   const here = new Set(options.parts.flatMap((part) => part.serves.map((definition) => definition.fullName)))
-  if (options.isGateway) resources.use(routeToServices(server, config.services, here))
+  if (options.isGateway) resources.use(routeToServices(server, config.services, network, here))
   const routed = options.isGateway ? parts.flatMap((part) => part.serves).filter(isForClients) : []
   addReflection(
     server,
@@ -94,10 +111,14 @@ async function start(options: AppOptions, config: Config, listen: string | undef
   const address = options.isGateway ? `unix://${config.address}` : (listen ?? config.services[options.name])
   if (address === undefined)
     throw new Error(`no address to listen on: give --listen, or services.${options.name} in the configuration`)
-  const bound = await server.listen(address)
   resources.defer(() => server.close(grace))
+  const bound = await network.listen(server, address)
+  const endpoint =
+    options.isGateway && config.cluster.endpoint !== ''
+      ? await network.listen(server, config.cluster.endpoint)
+      : undefined
   await host.listening()
-  logger.info({ address: bound, metrics: scraped?.address, node: config.nodeName, pid: process.pid }, 'ready')
+  logger.info({ address: bound, endpoint, metrics: scraped?.address, node: config.nodeName, pid: process.pid }, 'ready')
   const signal = await stopped
   health.stopServing()
   logger.info({ signal }, 'stopping')

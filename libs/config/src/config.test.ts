@@ -31,6 +31,9 @@ describe('configuration', () => {
     ['[nope]\nx = 1', /config\.toml:1: unknown key "nope"/],
     ['[diff]\nworkers = "two"', /config\.toml:2: diff.workers must be a whole number, is "two"/],
     ['[log]\nlevel = "loud"', /log.level must be one of trace, debug/],
+    ['[cluster]\nendpoint = "0.0.0.0:7443"', /cluster\.endpoint 0\.0\.0\.0:7443 needs cluster\.ca/],
+    ['[cluster]\ncert = "/a"\nkey = "/b"', /cluster\.ca, cluster\.cert and cluster\.key are set together/],
+    ['[redis]\ncert = "/a"', /redis\.cert and redis\.key are set together/],
     ['root = ', /config\.toml: /],
   ])('refuses %j with the place', (text, message) => {
     expect(() => loadConfig({ file: file(text) })).toThrow(message)

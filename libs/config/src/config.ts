@@ -4,6 +4,13 @@ import { resolve } from 'node:path'
 import { parse } from 'smol-toml'
 import { type Option, openSections, options } from './options.ts'
 
+/** Paths of PEM files; empty where there is none. */
+export interface TlsFiles {
+  readonly ca: string
+  readonly cert: string
+  readonly key: string
+}
+
 /** The settings of one process. Paths are absolute. */
 export interface Config {
   readonly root: string
@@ -13,6 +20,16 @@ export interface Config {
   /** Empty: run our own. */
   readonly redisUrl: string
   readonly natsUrl: string
+  readonly redisTls: TlsFiles
+  readonly natsTls: TlsFiles
+  /** Empty: none. */
+  readonly natsCredentials: string
+  readonly cluster: {
+    /** Empty: none. */
+    readonly endpoint: string
+    /** All three, or none. */
+    readonly tls: TlsFiles
+  }
   readonly logLevel: string
   readonly metricsAddress: string
   readonly sharingPolicy: 'shared' | 'isolated'
@@ -122,6 +139,20 @@ export function loadConfig(settings: Settings = {}): Config {
   }
   const text = (path: string) => String(values.get(path))
   const number = (path: string) => Number(values.get(path))
+  const file = (path: string) => (text(path) === '' ? '' : resolve(text(path)))
+  const tls = (section: string): TlsFiles => {
+    const files = { ca: file(`${section}.ca`), cert: file(`${section}.cert`), key: file(`${section}.key`) }
+    if ((files.cert === '') !== (files.key === ''))
+      throw new ConfigError(`${section}.cert and ${section}.key are set together or not at all`)
+    return files
+  }
+  const cluster = { endpoint: text('cluster.endpoint'), tls: tls('cluster') }
+  if ((cluster.tls.ca === '') !== (cluster.tls.cert === ''))
+    throw new ConfigError('cluster.ca, cluster.cert and cluster.key are set together or not at all')
+  if (cluster.endpoint !== '' && cluster.tls.ca === '')
+    throw new ConfigError(
+      `cluster.endpoint ${cluster.endpoint} needs cluster.ca, cluster.cert and cluster.key; \`flotilla pki\` makes them`,
+    )
   return {
     root: resolve(text('root')),
     state: resolve(text('state')),
@@ -129,6 +160,10 @@ export function loadConfig(settings: Settings = {}): Config {
     nodeName: text('node_name') === '' ? hostname() : text('node_name'),
     redisUrl: text('redis.url'),
     natsUrl: text('nats.url'),
+    redisTls: tls('redis'),
+    natsTls: tls('nats'),
+    natsCredentials: file('nats.credentials'),
+    cluster,
     logLevel: text('log.level'),
     metricsAddress: text('metrics.address'),
     sharingPolicy: text('content.sharing_policy') as Config['sharingPolicy'],

@@ -1,3 +1,4 @@
+import { callerHeader } from '@flotilla/access'
 import type { WriteContentRequest } from '@flotilla/api/containerd/services/content/v1/content'
 import { Ingest } from '@flotilla/api/flotilla/metadata/v1/records'
 import type { Timestamp } from '@flotilla/api/google/protobuf/timestamp'
@@ -76,7 +77,9 @@ async function begin(
   const [known, stored, adoptable] = await Promise.all([
     ingestRecord(store, namespace, ref),
     readIngest(directory),
-    expected === undefined ? undefined : adoptableSize(store, expected, total),
+    expected === undefined
+      ? undefined
+      : adoptableSize(store, expected, total, call.metadata.has(callerHeader) ? 'isolated' : store.policy),
   ])
   const adopted = expected === undefined || adoptable === undefined ? undefined : { digest: expected, size: adoptable }
   const otherTotal = stored !== undefined && total > 0 && stored.total > 0 && total !== stored.total

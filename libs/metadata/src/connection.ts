@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs'
 import { type RpcError, toRpcError, unavailable } from '@flotilla/rpc'
-import { Redis, ReplyError } from 'ioredis'
+import { Redis, type RedisOptions, ReplyError } from 'ioredis'
 
 export interface ConnectionOptions {
   /** `redis://[user:password@]host:port[/db]`, `rediss://…` or `unix:///path?password=…`. */
   readonly url: string
+  /** PEM files for `rediss://`; each may be absent or empty. */
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string }
   /** Milliseconds a command may take before it counts as UNAVAILABLE; default 5,000. */
   readonly commandTimeout?: number
 }
@@ -30,11 +33,18 @@ export function connectRedis(options: ConnectionOptions & { readonly blocking?: 
       ...(url.searchParams.has('password') ? { password: url.searchParams.get('password') ?? '' } : {}),
     })
   } else {
-    redis = new Redis(options.url, shared)
+    redis = new Redis(options.url, { ...shared, ...tlsOf(options) })
   }
   // Each command reports its own failure; without a listener the library would print the connection's too.
   redis.on('error', () => {})
   return redis
+}
+
+/** The address says whether the connection is encrypted, the files with what. */
+function tlsOf({ url, tls = {} }: ConnectionOptions): Pick<RedisOptions, 'tls'> {
+  if (!url.startsWith('rediss:')) return {}
+  const read = (name: 'ca' | 'cert' | 'key') => (tls[name] ? { [name]: readFileSync(tls[name]) } : {})
+  return { tls: { ...read('ca'), ...read('cert'), ...read('key') } }
 }
 
 /** A failure of Redis as a status: what Redis itself refuses is UNKNOWN, everything on the way to it UNAVAILABLE. */

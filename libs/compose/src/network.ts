@@ -1,0 +1,44 @@
+import { isIP } from 'node:net'
+import type { Config } from '@flotilla/config'
+import { connect, type ListenOptions, type RpcServer, readTlsIdentity, type TlsIdentity } from '@flotilla/rpc'
+
+/** How a process listens and connects: unix sockets plainly, TCP with mutual TLS as soon as it has a certificate. */
+export interface Network {
+  /** The certificate of this node, if it has one. */
+  readonly tls: TlsIdentity | undefined
+  connect(address: string): ReturnType<typeof connect>
+  /** Refuses what others could reach without showing a certificate. */
+  listen(server: RpcServer, address: string): Promise<string>
+}
+
+export function createNetwork({ cluster }: Config): Network {
+  const tls = cluster.tls.ca === '' ? undefined : readTlsIdentity(cluster.tls)
+  const security = (address: string): ListenOptions => (isUnix(address) ? {} : { tls })
+  return {
+    tls,
+    connect: (address) => connect(address, security(address)),
+    async listen(server, address) {
+      if (tls === undefined) onlyLocal(address)
+      return await server.listen(address, security(address))
+    },
+  }
+}
+
+/** Throws an Error when an address that anybody may use without showing who they are can be reached from outside. */
+export function onlyLocal(address: string): void {
+  if (isUnix(address) || isLoopback(hostOf(address))) return
+  throw new Error(
+    `${address} can be reached from other machines: give cluster.ca, cluster.cert and cluster.key (see flotilla pki), or listen on 127.0.0.1`,
+  )
+}
+
+const isUnix = (address: string) => address.startsWith('unix:')
+
+function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1')
+}
+
+function isLoopback(host: string): boolean {
+  if (host === 'localhost') return true
+  return isIP(host) === 4 ? host.startsWith('127.') : host === '::1'
+}
