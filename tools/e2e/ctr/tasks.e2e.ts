@@ -142,11 +142,19 @@ suite(
     })
 
     test('signals reach the container through ctr run', async ({ start, pull, run }) => {
-      const script = 'trap "echo caught; exit 9" TERM; echo ready; while :; do sleep 0.05; done'
+      const script =
+        'trap "echo forwarded" WINCH; trap "echo caught; exit 9" TERM; echo ready; while :; do sleep 0.05; done'
       const running = start(['run', '--rm', await pull(), 'one', 'sh', '-c', script])
       await running.prints(/ready/)
+      // ctr forwards only from when it has heard that the task started, which may be after the task's first output. Until
+      // then this signal does nothing to it.
+      const nudging = setInterval(() => running.child.kill('SIGWINCH'), 50)
+      await running.prints(/forwarded/).finally(() => clearInterval(nudging))
       running.child.kill('SIGTERM')
-      expect(await running.result).toMatchObject({ code: 9, stdout: 'ready\ncaught\n' })
+      expect(await running.result).toMatchObject({
+        code: 9,
+        stdout: expect.stringMatching(/^ready\n(forwarded\n)+caught\n$/),
+      })
       expect((await run(['containers', 'ls', '-q'])).stdout).toBe('')
     })
 
