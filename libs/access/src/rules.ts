@@ -78,6 +78,8 @@ export const rules: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
   'flotilla.node.v1.NodeTasks': methods({
     node: 'Create Start Delete DeleteProcess Get List Kill Exec ResizePty CloseIO Pause Resume ListPids Checkpoint Update Metrics Wait RuntimeInfo',
   }),
+  'flotilla.peer.v1.Blobs': methods({ node: 'Stat Read' }),
+  'flotilla.peer.v1.Streams': methods({ node: 'Connect' }),
   'grpc.health.v1.Health': methods({ anyone: 'Check Watch' }),
   'grpc.reflection.v1.ServerReflection': methods({ anyone: 'ServerReflectionInfo' }),
   'grpc.reflection.v1alpha.ServerReflection': methods({ anyone: 'ServerReflectionInfo' }),

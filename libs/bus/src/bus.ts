@@ -33,11 +33,13 @@ export async function createBus(options: BusOptions): Promise<Bus> {
         ...(first?.username
           ? { user: decodeURIComponent(first.username), pass: decodeURIComponent(first.password) }
           : {}),
+        // Of one attempt to connect: a cable that is plugged in again is not noticed by those that went out before.
+        timeout: 2_000,
         maxReconnectAttempts: -1,
         reconnectTimeWait: 100,
         reconnectJitter: 50,
         // A peer that vanished without a word is noticed after two of these.
-        pingInterval: 5_000,
+        pingInterval: 2_000,
         maxPingOut: 2,
       })
       return {

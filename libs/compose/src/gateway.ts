@@ -3,7 +3,10 @@ import type { Network } from './network.ts'
 import { parts } from './parts/index.ts'
 
 // Commands of nodes and what services ask of each other are not passed on; the event log is.
-const inner = ['flotilla.node.', 'flotilla.gc.', 'flotilla.content.']
+const inner = ['flotilla.node.', 'flotilla.gc.', 'flotilla.content.', 'flotilla.peer.']
+
+/** Whether a service is for other nodes. */
+export const isForPeers = (definition: ServiceDefinition) => definition.fullName.startsWith('flotilla.peer.')
 
 /** Whether a gateway passes a service on. */
 export function isForClients(definition: ServiceDefinition): boolean {
@@ -12,13 +15,14 @@ export function isForClients(definition: ServiceDefinition): boolean {
 
 /**
  * Routes every service that this process does not serve itself to the process that does, by service name, message bytes
- * untouched. Answers what closes the channels.
+ * untouched; those for clients, or with `passes` others. Answers what closes the channels.
  */
 export function routeToServices(
   server: RpcServer,
   addresses: Readonly<Record<string, string>>,
   network: Network,
   here: ReadonlySet<string>,
+  passes: (definition: ServiceDefinition) => boolean = isForClients,
 ): AsyncDisposable {
   const channels = new Map<string, ReturnType<Network['connect']>>()
   const channelOf = (name: string) => {
@@ -32,7 +36,7 @@ export function routeToServices(
   }
   for (const part of parts) {
     for (const definition of part.serves) {
-      if (here.has(definition.fullName) || !isForClients(definition)) continue
+      if (here.has(definition.fullName) || !passes(definition)) continue
       server.addRaw(definition, (method, requests, call) => callRaw(channelOf(part.name), method.path, requests, call))
     }
   }

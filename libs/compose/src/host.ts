@@ -1,13 +1,17 @@
 import { type Bus, commandClient, serveCommands } from '@flotilla/bus'
+import { createPresence, createScheduler } from '@flotilla/cluster'
 import { clientOf, methodsOf, type RpcServer, type ServiceDefinition, type ServiceOf, unavailable } from '@flotilla/rpc'
 import { partOf } from './directory.ts'
 import type { Network } from './network.ts'
 import type { Host } from './part.ts'
+import { createPeers } from './peers.ts'
 
 export type HostOptions = Pick<Host, 'config' | 'logger' | 'metrics' | 'metadata' | 'socket' | 'program'> & {
   readonly bus: Bus
   readonly server: RpcServer
   readonly network: Network
+  /** Listens where other nodes call, when this process does so. */
+  readonly peerServer?: RpcServer | undefined
 }
 
 /** A host whose process is going to listen with `server`. Disposing it closes what the parts own, last owned first. */
@@ -18,6 +22,10 @@ export function createHost(options: HostOptions): Host & AsyncDisposable & { lis
   const channels = new Map<string, ReturnType<Network['connect']>>()
   const owned: AsyncDisposable[] = []
   const waiting: Array<() => Promise<void>> = []
+  const presence = createPresence({ nats: bus.nats, metadata: options.metadata })
+  owned.push(presence)
+  const peers = createPeers(options.metadata, presence, network.tls)
+  owned.push(peers)
 
   function overGrpc(definition: ServiceDefinition): object {
     const known = remote.get(definition.fullName)
@@ -67,6 +75,13 @@ export function createHost(options: HostOptions): Host & AsyncDisposable & { lis
       if (node !== config.nodeName) return byBus
       return late(definition, () => local.get(definition.fullName) ?? byBus)
     },
+    serveToPeers(definition, service) {
+      host.serve(definition, service)
+      options.peerServer?.add(definition, service)
+    },
+    onPeer: (definition, node) => late(definition, () => peers.client(definition, node)),
+    presence,
+    schedule: createScheduler(presence),
     own(resource) {
       owned.push(resource)
       return resource

@@ -1,4 +1,5 @@
 import type { Bus } from '@flotilla/bus'
+import type { Presence, Scheduler } from '@flotilla/cluster'
 import type { Config } from '@flotilla/config'
 import type { Logger } from '@flotilla/log'
 import type { Metadata } from '@flotilla/metadata'
@@ -24,6 +25,13 @@ export interface Host {
   client<D extends ServiceDefinition>(definition: D): ServiceOf<D>
   /** A service of a node, this one or another. */
   onNode<D extends ServiceDefinition>(definition: D, node: string): ServiceOf<D>
+  /** Offers a service to the other nodes, at this node's advertised address. */
+  serveToPeers<D extends ServiceDefinition>(definition: D, service: ServiceOf<D>): void
+  /** A service that a node offers to others. UNAVAILABLE, naming it, while the node has told nobody where it is. */
+  onPeer<D extends ServiceDefinition>(definition: D, node: string): ServiceOf<D>
+  /** Who is there. */
+  readonly presence: Presence
+  readonly schedule: Scheduler
   /** Closes a resource when the process ends, last owned first. */
   own<T extends AsyncDisposable>(resource: T): T
   /** Runs once the process listens; awaited before it is said to be ready. */

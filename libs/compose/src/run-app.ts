@@ -8,16 +8,17 @@ import type { Config } from '@flotilla/config'
 import { startEmbeddedNats, startEmbeddedRedis } from '@flotilla/embedded'
 import { addReflection, createHealthService } from '@flotilla/health'
 import { createLogger, type Logger, requestLog } from '@flotilla/log'
-import { createMetadata } from '@flotilla/metadata'
+import { clusterSecret, createMetadata } from '@flotilla/metadata'
 import { createMetrics } from '@flotilla/metrics'
 import { type Call, type CallRecord, createRpcServer, withCall } from '@flotilla/rpc'
 import { helpText, readCommandLine } from './command-line.ts'
-import { isForClients, routeToServices } from './gateway.ts'
+import { isForClients, isForPeers, routeToServices } from './gateway.ts'
 import { createHost } from './host.ts'
 import { lockDirectory } from './instance-lock.ts'
 import { createNetwork, onlyLocal } from './network.ts'
 import type { Part } from './part.ts'
 import { parts } from './parts/index.ts'
+import { onlyPeers } from './peers.ts'
 
 export interface AppOptions {
   /** Name in logs, messages and in the addresses of the configuration. */
@@ -89,12 +90,20 @@ async function start(options: AppOptions, config: Config, listen: string | undef
     },
     admit(call, target, caller) {
       // At the cluster's endpoint the caller or the scheduler says which node; a socket is its node's.
-      const isSocket = options.isGateway && caller.certificate === undefined
-      return gate(isSocket ? throughNode(call, config.nodeName) : call, target, caller)
+      const isSocket = caller.certificate === undefined
+      const completed = isSocket ? throughNode(call, config.nodeName) : fromElsewhere(call)
+      return gate(options.isGateway ? completed : call, target, caller)
     },
   })
+  const peerServer =
+    options.isGateway && config.cluster.advertise !== ''
+      ? createRpcServer({
+          observe: logRequest,
+          admit: onlyPeers(await clusterSecret(metadata), config.cluster.advertise),
+        })
+      : undefined
   const host = resources.use(
-    createHost({ config, logger, metrics, metadata, bus, server, network, socket: config.address, program }),
+    createHost({ config, logger, metrics, metadata, bus, server, network, peerServer, socket: config.address, program }),
   )
   for (const part of options.parts) await part.build(host)
 
@@ -111,6 +120,11 @@ async function start(options: AppOptions, config: Config, listen: string | undef
   const address = options.isGateway ? `unix://${config.address}` : (listen ?? config.services[options.name])
   if (address === undefined)
     throw new Error(`no address to listen on: give --listen, or services.${options.name} in the configuration`)
+  if (peerServer !== undefined) {
+    resources.use(routeToServices(peerServer, config.services, network, here, isForPeers))
+    await peerServer.listen(config.cluster.advertise, { tls: network.tls })
+    resources.defer(() => peerServer.close(0))
+  }
   resources.defer(() => server.close(grace))
   const bound = await network.listen(server, address)
   const endpoint =
@@ -155,10 +169,24 @@ async function openStores(
   return { redis: redis?.url ?? config.redisUrl, nats: nats?.url ?? config.natsUrl }
 }
 
-/** A call that came through a node's socket is about that node, unless it names another. */
+/**
+ * A call that came through a node's socket is about that node, unless it names another: `flotilla-node-by` says which
+ * of the two. FIFOs that it names are on the socket's node in any case (`flotilla-socket-node`).
+ */
 function throughNode(call: Call, node: string): Call {
-  if (call.metadata.has('flotilla-node')) return call
-  return withCall(call, { metadata: new Map([...call.metadata, ['flotilla-node', node]]) })
+  const metadata = new Map(call.metadata)
+  metadata.set('flotilla-socket-node', node)
+  if (metadata.has('flotilla-node')) metadata.delete('flotilla-node-by')
+  else metadata.set('flotilla-node', node).set('flotilla-node-by', 'socket')
+  return withCall(call, { metadata })
+}
+
+/** A caller from the network is at no socket of ours, whatever it says. */
+function fromElsewhere(call: Call): Call {
+  const metadata = new Map(call.metadata)
+  metadata.delete('flotilla-socket-node')
+  metadata.delete('flotilla-node-by')
+  return withCall(call, { metadata })
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

@@ -29,6 +29,10 @@ export interface Config {
     readonly endpoint: string
     /** All three, or none. */
     readonly tls: TlsFiles
+    /** `host:port`; empty for a machine alone. */
+    readonly advertise: string
+    readonly labels: Readonly<Record<string, string>>
+    readonly copies: number
   }
   readonly logLevel: string
   readonly metricsAddress: string
@@ -113,6 +117,24 @@ function readFile(path: string, values: Values, services: Record<string, string>
   }
 }
 
+function hostAndPort(text: string): string {
+  if (text !== '' && !/^.+:\d+$/.test(text))
+    throw new ConfigError(`cluster.advertise must be host:port, is ${JSON.stringify(text)}`)
+  return text
+}
+
+function labelsOf(text: string): Record<string, string> {
+  const pairs = text.split(',').filter((pair) => pair.trim() !== '')
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const [key = '', ...value] = pair.trim().split('=')
+      if (key === '' || value.length === 0)
+        throw new ConfigError(`cluster.labels must be key=value,…, has ${JSON.stringify(pair)}`)
+      return [key, value.join('=')]
+    }),
+  )
+}
+
 /** Flags of the command line, as option paths with their text. */
 export interface Settings {
   readonly file?: string | undefined
@@ -163,7 +185,12 @@ export function loadConfig(settings: Settings = {}): Config {
     redisTls: tls('redis'),
     natsTls: tls('nats'),
     natsCredentials: file('nats.credentials'),
-    cluster,
+    cluster: {
+      ...cluster,
+      advertise: hostAndPort(text('cluster.advertise')),
+      labels: labelsOf(text('cluster.labels')),
+      copies: number('cluster.copies'),
+    },
     logLevel: text('log.level'),
     metricsAddress: text('metrics.address'),
     sharingPolicy: text('content.sharing_policy') as Config['sharingPolicy'],

@@ -111,6 +111,24 @@ export const options = [
     text: 'File with the key of cluster.cert.',
   },
   {
+    path: 'cluster.advertise',
+    kind: 'string',
+    value: '',
+    text: 'host:port at which other nodes reach this one; we listen there. Empty: a machine alone.',
+  },
+  {
+    path: 'cluster.labels',
+    kind: 'string',
+    value: '',
+    text: 'Labels of this node for schedulers and operators: key=value, several separated by commas.',
+  },
+  {
+    path: 'cluster.copies',
+    kind: 'integer',
+    value: 1,
+    text: 'Nodes that are to have each blob that was pushed or imported.',
+  },
+  {
     path: 'log.level',
     kind: 'string',
     value: 'info',

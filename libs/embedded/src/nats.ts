@@ -18,9 +18,9 @@ function freePort(): Promise<number> {
   })
 }
 
-function greets(port: number): Promise<boolean> {
+function greets(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
+    const socket = connect(port, host)
     const end = (answer: boolean) => {
       socket.destroy()
       resolve(answer)
@@ -38,12 +38,13 @@ const maxPayload = 8 * 1024 * 1024
 export async function startEmbeddedNats(options: EmbeddedOptions): Promise<EmbeddedServer> {
   mkdirSync(options.data, { recursive: true, mode: 0o700 })
   mkdirSync(options.run, { recursive: true, mode: 0o700 })
-  const port = await freePort()
-  const password = randomBytes(24).toString('base64url')
+  const host = options.network?.host ?? '127.0.0.1'
+  const port = options.network?.port ?? (await freePort())
+  const password = options.network?.password ?? randomBytes(24).toString('base64url')
   const config = join(options.run, 'nats.conf')
   writeFileSync(
     config,
-    `listen: "127.0.0.1:${port}"\nmax_payload: ${maxPayload}\nauthorization { user: "flotilla", password: "${password}" }\njetstream { store_dir: ${JSON.stringify(options.data)} }\n`,
+    `listen: "${host}:${port}"\nmax_payload: ${maxPayload}\nauthorization { user: "flotilla", password: "${password}" }\njetstream { store_dir: ${JSON.stringify(options.data)} }\n`,
     { mode: 0o600 },
   )
   const owner = await supervise({
@@ -52,11 +53,11 @@ export async function startEmbeddedNats(options: EmbeddedOptions): Promise<Embed
     cwd: options.run,
     log: join(options.run, 'nats.log'),
     pidFile: join(options.run, 'nats.pid'),
-    ready: () => greets(port),
+    ready: () => greets(host, port),
     onRestart: (reason) => options.onRestart?.('nats-server', reason),
   })
   return {
-    url: `nats://flotilla:${password}@127.0.0.1:${port}`,
+    url: `nats://flotilla:${password}@${host}:${port}`,
     [Symbol.asyncDispose]: () => owner[Symbol.asyncDispose](),
   }
 }

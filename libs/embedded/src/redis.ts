@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { supervise } from './supervise.ts'
@@ -14,6 +14,8 @@ export interface EmbeddedOptions {
   /** Where socket, process id and log go. */
   readonly run: string
   readonly onRestart?: (server: string, reason: string) => void
+  /** Listens there too, for other machines, which show the password. */
+  readonly network?: { readonly host: string; readonly port: number; readonly password: string }
 }
 
 /** What the kernel's address of a unix socket holds, bytes without the end mark. */
@@ -31,8 +33,16 @@ function pings(path: string): Promise<boolean> {
     socket.once('error', () => end(false))
     socket.once('connect', () => socket.write('PING\r\n'))
     // While it loads its file it answers -LOADING.
-    socket.once('data', (bytes) => end(bytes.toString().startsWith('+PONG')))
+    // A password is wanted of whoever comes over the network, and then of those who come through the socket as well.
+    socket.once('data', (bytes) => end(/^(\+PONG|-NOAUTH)/.test(bytes.toString())))
   })
+}
+
+/** A configuration file: arguments are for every user of the machine to read. */
+function redisNetwork(run: string, { host, password, port }: NonNullable<EmbeddedOptions['network']>): string {
+  const file = join(run, 'redis.conf')
+  writeFileSync(file, `bind ${host}\nport ${port}\nrequirepass ${password}\n`, { mode: 0o600 })
+  return file
 }
 
 /**
@@ -48,8 +58,7 @@ export async function startEmbeddedRedis(options: EmbeddedOptions): Promise<Embe
   const owner = await supervise({
     command: 'redis-server',
     args: [
-      '--port',
-      '0',
+      ...(options.network ? [redisNetwork(options.run, options.network)] : ['--port', '0']),
       '--unixsocket',
       socket,
       '--unixsocketperm',
@@ -75,5 +84,7 @@ export async function startEmbeddedRedis(options: EmbeddedOptions): Promise<Embe
     ready: () => pings(socket),
     onRestart: (reason) => options.onRestart?.('redis-server', reason),
   })
-  return { url: `unix://${socket}`, [Symbol.asyncDispose]: () => owner[Symbol.asyncDispose]() }
+  const { network } = options
+  const url = network ? `redis://:${network.password}@${network.host}:${network.port}` : `unix://${socket}`
+  return { url, [Symbol.asyncDispose]: () => owner[Symbol.asyncDispose]() }
 }

@@ -60,6 +60,7 @@ const grpcServices = [
   'introspection',
   'leases',
   'namespaces',
+  'nodes',
   'snapshots',
   'tasks',
   'version',

@@ -22,7 +22,14 @@ export function connectRedis(options: ConnectionOptions & { readonly blocking?: 
     autoResendUnfulfilledCommands: false,
     retryStrategy: (times: number) => Math.min(20 * times, 500),
     enableReadyCheck: true,
-    ...(options.blocking ? {} : { commandTimeout: options.commandTimeout ?? 5_000 }),
+    connectTimeout: 2_000,
+    ...(options.blocking
+      ? {}
+      : {
+          commandTimeout: options.commandTimeout ?? 5_000,
+          // A connection over which nothing comes back is dead, whatever TCP thinks: it would find out in minutes.
+          socketTimeout: (options.commandTimeout ?? 5_000) + 500,
+        }),
   }
   let redis: Redis
   if (options.url.startsWith('unix:')) {
@@ -59,4 +66,13 @@ export function mapRedisError(error: unknown): RpcError {
   // ioredis tells how it is set up.
   const text = words.includes('enableOfflineQueue') ? 'not connected' : words
   return unavailable(`metadata store: ${text}`, { cause: error })
+}
+
+/** The answer of Redis to one command, its failure as {@link mapRedisError} words it. */
+export async function asked<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (error) {
+    throw mapRedisError(error)
+  }
 }

@@ -1,7 +1,20 @@
+export { addBlobNode, blobNodes, removeBlobNode } from './blob-nodes.ts'
 export { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
 export { maxLabelBytes, validateLabels, withoutEmpty } from './labels.ts'
 export { maskedKey, withMaskedKey } from './mask.ts'
-export { nodeNames, registerNode } from './nodes.ts'
+export {
+  claimNodeName,
+  clusterSecret,
+  cordonedNodes,
+  nodeNames,
+  nodeRecord,
+  nodeRecords,
+  registerNode,
+  removeNode,
+  setCordoned,
+  takeOverNodeName,
+  writeNodeRecord,
+} from './nodes.ts'
 export type { Check, OutboxEvent, Outcome, Plan, Write } from './plan.ts'
 export { encode, eventOf, type Update, updateRecord } from './records.ts'
 export { createMetadata, type Metadata, type MetadataOptions } from './store.ts'

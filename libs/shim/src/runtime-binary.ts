@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { access, stat } from 'node:fs/promises'
+import { access, readdir, stat } from 'node:fs/promises'
 import { dirname, isAbsolute, join } from 'node:path'
 import { failedPrecondition, invalidArgument } from '@flotilla/rpc'
 
@@ -43,4 +43,15 @@ export async function findShimBinary(runtime: string, searchPath: string, progra
     if (await isProgram(path)) return path
   }
   throw failedPrecondition(`runtime "${runtime}" binary not installed "${name}"`)
+}
+
+/** The runtimes that a search path has shims for, as containers name them: `io.containerd.runc.v2`. */
+export async function installedRuntimes(searchPath: string): Promise<string[]> {
+  const names = new Set<string>()
+  for (const folder of [...searchPath.split(':').filter(isAbsolute), '/usr/local/bin'])
+    for (const entry of await readdir(folder).catch(() => [])) {
+      const match = /^containerd-shim-(.+)-(v\d+)$/.exec(entry)
+      if (match) names.add(`io.containerd.${match[1]}.${match[2]}`)
+    }
+  return [...names].sort()
 }

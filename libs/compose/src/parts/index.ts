@@ -8,6 +8,7 @@ import { introspection } from './introspection.ts'
 import { leases } from './leases.ts'
 import { namespaces } from './namespaces.ts'
 import { nodeAgent } from './node-agent.ts'
+import { nodes } from './nodes.ts'
 import { snapshots } from './snapshots.ts'
 import { tasks } from './tasks.ts'
 
@@ -24,6 +25,20 @@ export const parts: readonly Part[] = [
   nodeAgent,
   tasks,
   introspection,
+  nodes,
 ]
 
-export { containers, content, diff, events, images, introspection, leases, namespaces, nodeAgent, snapshots, tasks }
+export {
+  containers,
+  content,
+  diff,
+  events,
+  images,
+  introspection,
+  leases,
+  namespaces,
+  nodeAgent,
+  nodes,
+  snapshots,
+  tasks,
+}

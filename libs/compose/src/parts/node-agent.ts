@@ -1,22 +1,27 @@
 import { EventsDefinition } from '@flotilla/api/containerd/services/events/v1/events'
 import { DriversDefinition, NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
+import { announce, describing, joinCluster } from '@flotilla/cluster'
 import { createDrivers } from '@flotilla/drivers'
-import { registerNode } from '@flotilla/metadata'
-import { createNodeTasks } from '@flotilla/shim'
+import { makeCall } from '@flotilla/rpc'
+import { createNodeTasks, installedRuntimes } from '@flotilla/shim'
 import { native } from '@flotilla/snapshotter-native'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
 import { gaugeTasks } from '../gauges.ts'
 import type { Part } from '../part.ts'
 
+/** Of flotilla. */
+const version = '0.1.0'
+
 /** What only a machine's own process can do: its snapshot directories, its shims. */
 export const nodeAgent: Part = {
   name: 'node-agent',
   serves: [DriversDefinition, NodeTasksDefinition],
-  async build({ client, config, logger, metadata, metrics, own, program, serveOnNode, socket, whenListening }) {
-    serveOnNode(
-      DriversDefinition,
-      own(await createDrivers({ root: config.root, drivers: [overlayfs(), native()], logger })),
-    )
+  async build({ bus, client, config, logger, metadata, metrics, own, program, serveOnNode, socket, whenListening }) {
+    const name = config.nodeName
+    const membership = await joinCluster({ metadata, nats: bus.nats, name, root: config.root })
+    own({ [Symbol.asyncDispose]: async () => membership[Symbol.dispose]() })
+    const drivers = own(await createDrivers({ root: config.root, drivers: [overlayfs(), native()], logger }))
+    serveOnNode(DriversDefinition, drivers)
     const tasks = own(
       await createNodeTasks({
         root: config.root,
@@ -31,6 +36,19 @@ export const nodeAgent: Part = {
     )
     serveOnNode(NodeTasksDefinition, tasks)
     gaugeTasks({ metadata, metrics }, tasks)
-    whenListening(() => registerNode(metadata, config.nodeName))
+    const describe = describing({
+      name,
+      advertise: config.cluster.advertise,
+      labels: config.cluster.labels,
+      version,
+      root: config.root,
+      state: config.state,
+      snapshotters: async () =>
+        (await drivers.list({}, makeCall())).drivers.filter((one) => one.unavailable === '').map((one) => one.name),
+      runtimes: () => installedRuntimes(process.env.PATH ?? ''),
+    })
+    whenListening(async () => {
+      own(await announce({ nats: bus.nats, metadata, name, describe, logger }))
+    })
   },
 }

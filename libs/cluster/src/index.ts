@@ -1,0 +1,7 @@
+export { announce } from './announce.ts'
+export { type Description, describing } from './describe.ts'
+export { joinCluster } from './join.ts'
+export { createNodesService, type NodesDeps } from './nodes-service.ts'
+export { isPeerToken, peerHeader, peerToken } from './peer-token.ts'
+export { createPresence, type Presence } from './presence.ts'
+export { createScheduler, type Placed, type Scheduler, type Wish } from './scheduler.ts'
