@@ -219,7 +219,15 @@ async function down(): Promise<void> {
   }
   await end(plan.keeper, dir, 'SIGTERM')
   removeNetwork(plan)
-  const made = [...plan.nodes.map((node) => node.name), 'redis', 'nats', 'pki', 'keeper.log', 'compile-cache', 'cluster.json']
+  const made = [
+    ...plan.nodes.map((node) => node.name),
+    'redis',
+    'nats',
+    'pki',
+    'keeper.log',
+    'compile-cache',
+    'cluster.json',
+  ]
   for (const entry of made) rmSync(join(dir, entry), { recursive: true, force: true })
   try {
     rmdirSync(dir)

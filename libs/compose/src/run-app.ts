@@ -103,7 +103,18 @@ async function start(options: AppOptions, config: Config, listen: string | undef
         })
       : undefined
   const host = resources.use(
-    createHost({ config, logger, metrics, metadata, bus, server, network, peerServer, socket: config.address, program }),
+    createHost({
+      config,
+      logger,
+      metrics,
+      metadata,
+      bus,
+      server,
+      network,
+      peerServer,
+      socket: config.address,
+      program,
+    }),
   )
   for (const part of options.parts) await part.build(host)
 
