@@ -1,4 +1,4 @@
-import { unknown } from '@flotilla/rpc'
+import { RpcError, status, unknown } from '@flotilla/rpc'
 import { type Challenge, parseChallenges } from './challenge.ts'
 import { basicAuth, type Credential, type CredentialSource } from './credential.ts'
 import type { RegistryHost } from './host.ts'
@@ -41,9 +41,9 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     if (challenge === undefined)
       throw unknown(`${host.host} asks for a proof that we cannot give: ${JSON.stringify(wwwAuthenticate)}`)
     const credential = await ask(host.host, wwwAuthenticate)
-    if (challenge.scheme === 'basic' && credential === undefined) throw denied('no basic auth credentials')
+    if (challenge.scheme === 'basic' && credential === undefined) throw new Denied('no basic auth credentials')
     if (challenge.scheme === 'basic' && credential?.kind === 'refresh')
-      throw denied(`${host.host} wants a user and password, not a token`)
+      throw new Denied(`${host.host} wants a user and password, not a token`)
     return { challenge, credential, tokens: new Map() }
   }
 
@@ -100,14 +100,16 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       if (refused === undefined) return
       // Only a token can be had anew.
       if (challenge.scheme !== 'bearer' || credential?.kind === 'header')
-        throw denied(`${host.host} refuses our credentials`)
+        throw new Denied(`${host.host} refuses our credentials`)
       for (const [key, promise] of tokens)
         if (`Bearer ${(await promise.catch(() => undefined))?.value}` === refused) tokens.delete(key)
     },
   }
 }
 
-/** An authorization that failed, in containerd's words and with its code. */
-export function denied(why: string): Error {
-  return unknown(`authorization failed: ${why}`)
+/** An authorization that failed, in containerd's words and with its code, UNKNOWN. */
+export class Denied extends RpcError {
+  constructor(why: string) {
+    super(status.UNKNOWN, `authorization failed: ${why}`)
+  }
 }

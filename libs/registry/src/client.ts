@@ -46,7 +46,7 @@ export interface RegistryClient extends AsyncDisposable {
 export function createRegistryClient(options: RegistryClientOptions): RegistryClient {
   const transport = createTransport(options.proxyEnv)
   const slots = createSlots(options.maxDownloads)
-  const patience: Patience = { dial: 30_000, answer: 60_000, stall: 60_000, ...options.patience }
+  const patience: Patience = { dial: 30_000, answer: 60_000, commit: 300_000, stall: 60_000, ...options.patience }
   const retry: RetryOptions = { attempts: 5, delay: 200, longest: 60_000, ...options.retry }
 
   return {

@@ -94,7 +94,7 @@ function opener(download: Download): (position: number, end: number) => Promise<
         ...(ranged ? { range: `bytes=${position}-${part ? end - 1 : ''}` } : {}),
       },
       scopes,
-      retry: endpoint === endpoints.at(-1),
+      retry: endpoint === endpoints.at(-1) ? 'failures' : 'waits',
       signal,
     })
     if (answer.status === 200) {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '@flotilla/log'
 import { RpcError, unavailable } from '@flotilla/rpc'
 import { statusError } from './answer.ts'
-import { type Authorizer, denied } from './authorizer.ts'
+import { type Authorizer, Denied } from './authorizer.ts'
 import type { RegistryHost } from './host.ts'
 import { type HttpAnswer, isTimeout, type Patience, type Transport } from './transport.ts'
 
@@ -26,8 +26,8 @@ export interface EndpointRequest {
   readonly body?: (() => AsyncIterable<Uint8Array>) | undefined
   /** Access that is wanted, as in `repository:library/busybox:pull`. */
   readonly scopes: readonly string[]
-  /** Whether failures are tried again here; otherwise another host is there to be asked. */
-  readonly retry: boolean
+  /** What is tried again here: every failure that may pass; when another host is there to be asked, only a wish to wait. */
+  readonly retry: 'failures' | 'waits' | 'nothing'
   readonly signal?: AbortSignal | undefined
 }
 
@@ -53,7 +53,7 @@ export interface EndpointOptions {
 
 const mostRedirects = 10
 const againLater: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504])
-const slowDown: ReadonlySet<number> = new Set([408, 429])
+const waitAsked: ReadonlySet<number> = new Set([408, 429])
 const transient: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EAI_AGAIN', 'ECONNABORTED'])
 
 export function createEndpoint(options: EndpointOptions): Endpoint {
@@ -107,7 +107,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
       if (answer.status === 401 && wanted !== undefined && own(url)) {
         if (askedAgain) {
           const error = await statusError(request.method, answer)
-          throw denied(error.message)
+          throw new Denied(error.message)
         }
         answer.discard()
         askedAgain = proof !== undefined
@@ -137,8 +137,8 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
         let why: unknown
         try {
           const answer = await withPlainFallback(request)
-          const again = request.retry ? againLater : slowDown
-          if (last || !again.has(answer.status)) return answer
+          const again = request.retry === 'failures' ? againLater : waitAsked
+          if (last || request.retry === 'nothing' || !again.has(answer.status)) return answer
           const asked = retryAfter(answer.headers['retry-after'])
           if (asked !== undefined && asked > retry.longest) return answer
           wait = Math.max(wait, asked ?? 0)
@@ -147,7 +147,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
         } catch (error) {
           if (request.signal?.aborted) throw request.signal.reason
           if (error instanceof RpcError && !isTimeout(error)) throw error
-          if (last || !request.retry || !isTransient(error)) throw networkError(request, host, error)
+          if (last || request.retry !== 'failures' || !isTransient(error)) throw networkError(request, host, error)
           why = error
         }
         options.logger?.debug({ host: host.host, path: String(request.path), attempt, why, wait }, 'trying again')

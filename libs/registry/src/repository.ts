@@ -1,10 +1,11 @@
 import { failedPrecondition, invalidArgument, notFound } from '@flotilla/rpc'
-import { statusError } from './answer.ts'
 import { type Descriptor, isDigest, isManifestType, maxManifestSize } from './descriptor.ts'
 import { type Download, readSpan } from './download.ts'
 import type { Endpoint, RetryOptions } from './endpoint.ts'
 import type { Capability } from './host.ts'
 import { partSize, readInParts } from './parallel-download.ts'
+import { isThere, pushBlob, pushManifest } from './push.ts'
+import type { Push } from './push-request.ts'
 import type { Reference } from './reference.ts'
 import { resolve } from './resolve.ts'
 import type { Slots } from './slots.ts'
@@ -77,10 +78,10 @@ export function createRepository(deps: RepositoryDeps): Repository {
   const { reference, slots, retry } = deps
   const pull = [`repository:${reference.repository}:pull`]
 
-  async function endpointsFor(capability: Capability): Promise<readonly Endpoint[]> {
-    const able = (await deps.endpoints()).filter(({ host }) => host.capabilities.has(capability))
-    if (able.length === 0) throw notFound(`no ${capability} hosts for ${reference.host}`)
-    return able
+  async function endpointsFor(capability: Capability): Promise<[Endpoint, ...Endpoint[]]> {
+    const [first, ...more] = (await deps.endpoints()).filter(({ host }) => host.capabilities.has(capability))
+    if (first === undefined) throw notFound(`no ${capability} hosts for ${reference.host}`)
+    return [first, ...more]
   }
 
   return {
@@ -110,17 +111,14 @@ export function createRepository(deps: RepositoryDeps): Repository {
     async has(descriptor, signal) {
       requireDescriptor(descriptor)
       const [endpoint] = await endpointsFor('push')
-      if (endpoint === undefined) return false
       const home = isManifestType(descriptor.mediaType) ? 'manifests' : 'blobs'
-      const headers = { accept: `${descriptor.mediaType}, */*` }
-      const path = `${home}/${descriptor.digest}`
-      const answer = await endpoint.request({ method: 'HEAD', path, headers, scopes: pull, retry: true, signal })
-      if (answer.status !== 200 && answer.status !== 404) throw await statusError('HEAD', answer)
-      answer.discard()
-      return answer.status === 200
+      return isThere(endpoint, `${home}/${descriptor.digest}`, descriptor, pull, signal)
     },
-    push() {
-      throw new Error('push is on its way')
+    async push(descriptor, open, options = {}) {
+      requireDescriptor(descriptor)
+      const [endpoint] = await endpointsFor('push')
+      const push: Push = { endpoint, repository: reference.repository, retry, descriptor, open, ...options }
+      return isManifestType(descriptor.mediaType) ? pushManifest(push) : pushBlob(push)
     },
   }
 }

@@ -20,7 +20,7 @@ export async function resolve(
   let first: unknown
   for (const home of homes) {
     for (const endpoint of endpoints) {
-      const retry = endpoint === endpoints.at(-1)
+      const retry = endpoint === endpoints.at(-1) ? 'failures' : 'waits'
       const ask = (method: string) =>
         endpoint.request({
           method,

@@ -36,7 +36,7 @@ export async function fetchToken(options: TokenOptions): Promise<Token> {
       headers: { 'user-agent': 'flotilla', accept: 'application/json', ...headers },
       ...(form === undefined ? {} : { body: once(Buffer.from(form.toString())) }),
       tls: options.tls,
-      patience: options.patience,
+      patience: { ...options.patience, commit: options.patience.answer },
       signal: options.signal,
     })
 

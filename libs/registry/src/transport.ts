@@ -18,6 +18,8 @@ export interface Patience {
   readonly dial: number
   /** For the head of an answer, once the request is out. */
   readonly answer: number
+  /** For the same after a body was sent: the registry may move it before it answers. */
+  readonly commit: number
   /** For the next bytes of a body, in either direction. */
   readonly stall: number
 }
@@ -93,15 +95,10 @@ function exchange(request: HttpRequest, agent: http.Agent): Promise<HttpAnswer> 
   const secure = url.protocol === 'https:'
   const outgoing = (secure ? https : http).request(url, { method, headers: { ...headers }, agent })
   const watch = watchFor(outgoing, url.host)
-  watch.expect('a connection', patience.dial)
+  const progress = progressOf(watch, patience)
   outgoing.once('socket', (socket) => {
-    // Once connected, the request goes out at once; with a body, writing it has a watch of its own.
-    const connected = () => {
-      if (request.body === undefined) watch.expect('an answer', patience.answer)
-      else watch.expect('a read of what we send', patience.stall)
-    }
-    if (socket.connecting) socket.once(secure ? 'secureConnect' : 'connect', connected)
-    else connected()
+    if (socket.connecting) socket.once(secure ? 'secureConnect' : 'connect', progress.connected)
+    else progress.connected()
   })
   const abort = () => outgoing.destroy(asError(signal?.reason))
   signal?.addEventListener('abort', abort)
@@ -116,9 +113,11 @@ function exchange(request: HttpRequest, agent: http.Agent): Promise<HttpAnswer> 
       watch.stop()
       resolve(answerOf(message, outgoing, request, watch))
     })
-    if (request.body === undefined) outgoing.end()
-    else {
-      writeBody(outgoing, request.body, watch, patience).catch((error: unknown) => {
+    if (request.body === undefined) {
+      outgoing.end()
+      progress.waitFor('answer')
+    } else {
+      writeBody(outgoing, request.body, progress).catch((error: unknown) => {
         // An answer that came early (a refusal) counts; otherwise the source's error does.
         if (!outgoing.destroyed) outgoing.destroy(asError(error))
         reject(watch.verdict ?? error)
@@ -151,26 +150,56 @@ function watchFor(outgoing: ClientRequest, host: string): Watch {
   return watch
 }
 
-async function writeBody(outgoing: ClientRequest, body: AsyncIterable<Uint8Array>, watch: Watch, patience: Patience) {
-  const closed = new AbortController()
-  outgoing.once('close', () => closed.abort())
-  outgoing.once('response', () => closed.abort())
+/** What a request waits for once it has its connection; a wait for our own source is no fault of the server's. */
+type Wait = 'answer' | 'commit' | 'stall' | 'source'
+
+const waits = { answer: 'an answer', commit: 'an answer', stall: 'a read of what we send' } as const
+
+function progressOf(watch: Watch, patience: Patience) {
+  let connected = false
+  let wait: Wait = 'source'
+  const watchIt = () => {
+    if (!connected) return
+    if (wait === 'source') watch.stop()
+    else watch.expect(waits[wait], patience[wait])
+  }
+  watch.expect('a connection', patience.dial)
+  return {
+    connected() {
+      connected = true
+      watchIt()
+    },
+    waitFor(next: Wait) {
+      wait = next
+      watchIt()
+    },
+  }
+}
+
+async function writeBody(
+  outgoing: ClientRequest,
+  body: AsyncIterable<Uint8Array>,
+  progress: ReturnType<typeof progressOf>,
+) {
+  // An answer may come before the end, a refusal for one; then the rest is not wanted.
+  const over = new AbortController()
+  outgoing.once('close', () => over.abort())
+  outgoing.once('response', () => over.abort())
   for await (const bytes of body) {
-    if (closed.signal.aborted) return
+    if (over.signal.aborted) return
     if (outgoing.write(bytes)) continue
-    if (!outgoing.socket?.connecting && outgoing.socket) watch.expect('a read of what we send', patience.stall)
+    progress.waitFor('stall')
     try {
-      await once(outgoing, 'drain', { signal: closed.signal })
+      await once(outgoing, 'drain', { signal: over.signal })
     } catch (error) {
-      if (closed.signal.aborted) return
+      if (over.signal.aborted) return
       throw error
     }
-    // While the source is read there is nothing to blame the server for.
-    watch.stop()
+    progress.waitFor('source')
   }
-  if (closed.signal.aborted) return
+  if (over.signal.aborted) return
   outgoing.end()
-  watch.expect('an answer', patience.answer)
+  progress.waitFor('commit')
 }
 
 function answerOf(message: IncomingMessage, outgoing: ClientRequest, request: HttpRequest, watch: Watch): HttpAnswer {

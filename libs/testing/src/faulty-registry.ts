@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { createUploads } from './faulty-uploads.ts'
 import type { TestImage } from './image.ts'
 import type { Blob } from './layer.ts'
 
@@ -14,8 +15,16 @@ export type Fault =
   | { readonly kind: 'other'; readonly bytes: Buffer; readonly mediaType?: string }
   /** Sends so many bytes and then nothing, and keeps the connection open. */
   | { readonly kind: 'stall'; readonly after: number }
+  /** Sends so many bytes and then resets the connection. */
+  | { readonly kind: 'reset'; readonly after: number }
+  /** Answers a request for a range with the whole, as servers do that know no ranges. */
+  | { readonly kind: 'whole' }
+  /** Answers a request for a range with one that begins so many bytes further on. */
+  | { readonly kind: 'shift'; readonly bytes: number }
   /** Sends the client elsewhere; a path and query of the request are kept for a URL that ends with `*`. */
   | { readonly kind: 'redirect'; readonly to: string }
+  /** Resets the connection after so many bytes of what the client sends. */
+  | { readonly kind: 'cut'; readonly after: number }
   /** Answers a status and nothing of use. */
   | { readonly kind: 'status'; readonly status: number; readonly headers?: Readonly<Record<string, string>> }
 
@@ -31,10 +40,12 @@ export interface FaultRule {
 export interface SeenRequest {
   readonly method: string
   readonly path: string
+  /** With its `?`; empty if there is none. */
+  readonly query: string
   readonly headers: IncomingHttpHeaders
 }
 
-/** A registry that can be pulled from, in this process, whose answers can be spoiled one path at a time. */
+/** A registry that blobs can be pulled from and pushed to, in this process, whose answers can be spoiled one path at a time. */
 export interface FaultyRegistry extends AsyncDisposable {
   readonly host: string
   readonly url: string
@@ -50,12 +61,20 @@ export interface FaultyRegistry extends AsyncDisposable {
   fault(rule: FaultRule): () => void
 }
 
-/** Starts one. With `basic`, every request needs that user and password. */
-export async function startFaultyRegistry(options: { basic?: { username: string; password: string } } = {}) {
+export interface FaultyRegistryOptions {
+  /** Every request needs this user and password. */
+  readonly basic?: { readonly username: string; readonly password: string }
+  /** Answers requests for a range with that range; otherwise Range is not looked at. */
+  readonly ranges?: boolean
+}
+
+/** Starts one. */
+export async function startFaultyRegistry(options: FaultyRegistryOptions = {}): Promise<FaultyRegistry> {
   const blobs = new Map<string, Blob>()
   const tags = new Map<string, Blob>()
   const rules: Array<FaultRule & { left: number }> = []
   const requests: SeenRequest[] = []
+  const uploads = createUploads((blob) => blobs.set(blob.digest, blob))
   const wanted =
     options.basic && `Basic ${Buffer.from(`${options.basic.username}:${options.basic.password}`).toString('base64')}`
 
@@ -68,7 +87,7 @@ export async function startFaultyRegistry(options: { basic?: { username: string;
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://localhost')
     const method = request.method ?? 'GET'
-    requests.push({ method, path: url.pathname, headers: request.headers })
+    requests.push({ method, path: url.pathname, query: url.search, headers: request.headers })
     const rule = rules.find((one) => one.left > 0 && one.path.test(url.pathname) && (one.method ?? method) === method)
     if (rule !== undefined) rule.left -= 1
     if (rule?.fault.kind === 'status') {
@@ -89,9 +108,10 @@ export async function startFaultyRegistry(options: { basic?: { username: string;
       response.writeHead(200, { 'docker-distribution-api-version': 'registry/2.0' }).end('{}')
       return
     }
+    if (uploads.answer(request, url, response, rule?.fault.kind === 'cut' ? rule.fault.after : undefined)) return
     const blob = find(url.pathname)
     if (blob === undefined) response.writeHead(404, { 'content-type': 'application/json' }).end('{"errors":[]}')
-    else send(response, method, blob, rule?.fault)
+    else send(response, method, blob, rule?.fault, options.ranges ? request.headers.range : undefined)
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
 
@@ -126,20 +146,36 @@ export async function startFaultyRegistry(options: { basic?: { username: string;
   return registry
 }
 
-function send(response: ServerResponse, method: string, blob: Blob, fault: Fault | undefined): void {
+function send(
+  response: ServerResponse,
+  method: string,
+  blob: Blob,
+  fault: Fault | undefined,
+  range: string | undefined,
+): void {
   const mediaType = fault?.kind === 'other' ? (fault.mediaType ?? blob.mediaType) : blob.mediaType
   let bytes = blob.bytes
   if (fault?.kind === 'other') bytes = fault.bytes
   if (fault?.kind === 'more') bytes = Buffer.concat([bytes, fault.extra])
-  response.writeHead(200, {
+  const headers: Record<string, string> = {
     'content-type': mediaType,
-    'content-length': String(bytes.length),
     // What the right bytes have: a client that trusts it without hashing is caught.
     'docker-content-digest': blob.digest,
-  })
+  }
+  const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(range ?? '') ?? []
+  const ranged = from !== undefined && fault?.kind !== 'whole'
+  if (ranged) {
+    const start = Number(from) + (fault?.kind === 'shift' ? fault.bytes : 0)
+    const end = Math.min(to ? Number(to) + 1 : bytes.length, bytes.length)
+    headers['content-range'] = `bytes ${start}-${end - 1}/${bytes.length}`
+    bytes = bytes.subarray(start, end)
+  }
+  response.writeHead(ranged ? 206 : 200, { ...headers, 'content-length': String(bytes.length) })
   if (method === 'HEAD') response.end()
   else if (fault?.kind === 'short')
     response.write(bytes.subarray(0, fault.bytes), () => void response.socket?.destroySoon())
+  else if (fault?.kind === 'reset')
+    response.write(bytes.subarray(0, fault.after), () => void response.socket?.resetAndDestroy())
   else if (fault?.kind === 'stall') {
     response.flushHeaders()
     if (fault.after > 0) response.write(bytes.subarray(0, fault.after))

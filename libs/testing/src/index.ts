@@ -4,6 +4,7 @@ export {
   type Fault,
   type FaultRule,
   type FaultyRegistry,
+  type FaultyRegistryOptions,
   type SeenRequest,
   startFaultyRegistry,
 } from './faulty-registry.ts'

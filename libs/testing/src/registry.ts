@@ -12,6 +12,8 @@ import { startTokenServer, type TokenServer, tokenIssuer } from './token-server.
 export interface RegistryOptions {
   /** `basic`: user and password; `token`: bearer tokens from a server of our own. Open to all unless given. */
   readonly auth?: 'basic' | 'token'
+  /** The token server knows only GET. */
+  readonly tokensByGet?: boolean
   /** HTTPS with a certificate that signs itself ({@link TestRegistry.caFile}). */
   readonly tls?: boolean
   /** The address to listen on; 127.0.0.1 unless given. */
@@ -25,6 +27,8 @@ export interface TestRegistry extends ServerProcess {
   readonly url: string
   readonly username: string
   readonly password: string
+  /** What the token server takes in their place. */
+  readonly refreshToken: string
   readonly caFile: string | undefined
   /** The token server, when `auth` is `token`. */
   readonly tokens: TokenServer | undefined
@@ -34,9 +38,10 @@ export interface TestRegistry extends ServerProcess {
 
 const username = 'skipper'
 const password = 'open sesame'
+const refreshToken = 'long-lived'
 const service = 'flotilla-test-registry'
 
-async function authorization(world: TempWorld, kind: RegistryOptions['auth']) {
+async function authorization(world: TempWorld, { auth: kind, tokensByGet: onlyGet }: RegistryOptions) {
   if (kind === 'basic') {
     const { stdout } = await promisify(execFile)('htpasswd', ['-Bbn', username, password])
     await writeFile(world.join('users'), stdout)
@@ -44,7 +49,9 @@ async function authorization(world: TempWorld, kind: RegistryOptions['auth']) {
   }
   if (kind === 'token') {
     const certificate = await makeCertificate(world.path, 'token')
-    const tokens = world.own(await startTokenServer({ certificate, service, username, password }))
+    const tokens = world.own(
+      await startTokenServer({ certificate, service, username, password, refreshToken, onlyGet }),
+    )
     const token = { realm: tokens.realm, service, issuer: tokenIssuer, rootcertbundle: certificate.certFile }
     return { config: { token }, tokens }
   }
@@ -63,7 +70,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
 }
 
 async function startRegistryIn(world: TempWorld, options: RegistryOptions): Promise<TestRegistry> {
-  const { config: auth, tokens } = await authorization(world, options.auth)
+  const { config: auth, tokens } = await authorization(world, options)
   const address = options.address ?? '127.0.0.1'
   const certificate = options.tls ? await makeCertificate(world.path, 'registry', address) : undefined
   const host = `${address}:${await freePort(address)}`
@@ -98,5 +105,6 @@ async function startRegistryIn(world: TempWorld, options: RegistryOptions): Prom
     env: { OTEL_TRACES_EXPORTER: 'none' },
     ready: async () => (await request('/v2/')).status === 200,
   })
-  return withWorld(server, world, { host, url, username, password, caFile: certificate?.certFile, tokens, request })
+  const given = { host, url, username, password, refreshToken, caFile: certificate?.certFile, tokens, request }
+  return withWorld(server, world, given)
 }

@@ -9,6 +9,10 @@ export interface TokenServerOptions {
   readonly service: string
   readonly username: string
   readonly password: string
+  /** Taken in place of user and password, by POST. */
+  readonly refreshToken: string
+  /** Answers 404 to POST, as some token servers do. */
+  readonly onlyGet?: boolean | undefined
 }
 
 /** What a client asked of the token server. */
@@ -71,10 +75,13 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
     const basic = Buffer.from(request.headers.authorization?.replace(/^Basic /i, '') ?? '', 'base64').toString()
     const [username, password] =
       request.method === 'POST' ? [form.get('username') ?? '', form.get('password') ?? ''] : basic.split(':')
-    const known = username === options.username && password === options.password
+    const refreshes = form.get('grant_type') === 'refresh_token' && form.get('refresh_token') === options.refreshToken
+    const known = refreshes || (username === options.username && password === options.password)
     const scopes = form.getAll('scope').flatMap((scope) => scope.split(' '))
     const service = form.get('service') ?? undefined
-    requests.push({ method: request.method ?? '', scopes, service, username: known ? username : undefined })
+    const proven = refreshes ? options.username : username
+    requests.push({ method: request.method ?? '', scopes, service, username: known ? proven : undefined })
+    if (request.method === 'POST' && options.onlyGet) return { status: 404, body: {} }
     if (!known) return { status: 401, body: { errors: [{ code: 'UNAUTHORIZED', message: 'wrong user or password' }] } }
     const token = mint(...scopes)
     return { status: 200, body: { token, access_token: token, expires_in: 600, issued_at: new Date().toISOString() } }
