@@ -119,10 +119,12 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   }
 
   async function withPlainFallback(request: EndpointRequest): Promise<HttpAnswer> {
+    const tried = scheme
     try {
       return await converse(request)
     } catch (error) {
-      if (!host.plainFallback || scheme !== 'https' || !isNoTls(error)) throw error
+      // Requests that started together find it out together.
+      if (!host.plainFallback || tried !== 'https' || !isNoTls(error)) throw error
       scheme = 'http'
       return converse(request)
     }

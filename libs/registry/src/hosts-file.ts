@@ -33,8 +33,8 @@ export async function readHostsFile(directory: string): Promise<HostsFile | unde
   try {
     const table: Table = parse(text)
     const mirrors: RegistryHost[] = []
-    const hosts = isTable(table.host) ? table.host : {}
-    for (const [url, entry] of Object.entries(hosts)) {
+    if (table.host !== undefined && !isTable(table.host)) throw new Error('host is no table')
+    for (const [url, entry] of Object.entries(table.host ?? {})) {
       if (!isTable(entry)) throw new Error(`host ${JSON.stringify(url)} is no table`)
       mirrors.push(await hostOf(url, entry, directory))
     }
