@@ -24,7 +24,7 @@ const layers = {
   testing: { may: ['api', 'foundation'] },
 }
 const foundation =
-  'access bus config embedded filters layers linux log metadata metrics oci pki registry rpc snapshot-driver snapshotter-native snapshotter-overlayfs ttrpc'
+  'access bus config embedded fifo filters layers linux log metadata metrics oci pki registry rpc snapshot-driver snapshotter-native snapshotter-overlayfs ttrpc'
 const layerOfLib = {
   api: 'api',
   compose: 'composition',

@@ -80,6 +80,10 @@ export const rules: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
   }),
   'flotilla.peer.v1.Blobs': methods({ node: 'Stat Read' }),
   'flotilla.peer.v1.Streams': methods({ node: 'Connect' }),
+  'flotilla.stdio.v1.Logs': methods({ read: 'Read', exec: 'Prepare' }),
+  'flotilla.stdio.v1.NodeLogs': methods({ node: 'Prepare Read' }),
+  // FIFOs are of no namespace; who may run nothing has no use for them.
+  'flotilla.stdio.v1.Stdio': methods({ 'exec somewhere': 'Open' }),
   'grpc.health.v1.Health': methods({ anyone: 'Check Watch' }),
   'grpc.reflection.v1.ServerReflection': methods({ anyone: 'ServerReflectionInfo' }),
   'grpc.reflection.v1alpha.ServerReflection': methods({ anyone: 'ServerReflectionInfo' }),

@@ -10,6 +10,7 @@ import { namespaces } from './namespaces.ts'
 import { nodeAgent } from './node-agent.ts'
 import { nodes } from './nodes.ts'
 import { snapshots } from './snapshots.ts'
+import { stdio } from './stdio.ts'
 import { tasks } from './tasks.ts'
 
 /** Every part, in the order in which a process that has them all builds them. */
@@ -24,6 +25,7 @@ export const parts: readonly Part[] = [
   diff,
   nodeAgent,
   tasks,
+  stdio,
   introspection,
   nodes,
 ]
@@ -40,5 +42,6 @@ export {
   nodeAgent,
   nodes,
   snapshots,
+  stdio,
   tasks,
 }

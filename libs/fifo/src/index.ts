@@ -1,0 +1,1 @@
+export { type FifoOptions, type Fifos, openFifos } from './fifos.ts'
