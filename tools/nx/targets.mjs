@@ -37,6 +37,15 @@ function targetsOf(root, workspaceRoot) {
       dependsOn: [{ target: 'generate', projects: ['@flotilla/api'] }],
     }
   }
+  if (existsSync(join(workspaceRoot, root, 'build.mjs'))) {
+    targets.build = {
+      ...run('node build.mjs'),
+      cache: true,
+      inputs,
+      outputs: ['{projectRoot}/dist'],
+      dependsOn: [{ target: 'generate', projects: ['@flotilla/api'] }],
+    }
+  }
   if (root === 'libs/api') {
     targets.generate = {
       executor: 'nx:run-commands',
