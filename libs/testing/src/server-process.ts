@@ -14,6 +14,8 @@ export interface ServerOptions {
   readonly ready: () => Promise<boolean>
   /** Milliseconds to wait for readiness. */
   readonly timeout?: number
+  /** Milliseconds between two looks whether it serves. */
+  readonly every?: number
 }
 
 /** A server in a process of its own, that can be killed and started again with the same arguments. */
@@ -57,6 +59,7 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
     })
     await until(`${options.command} to serve (log ${options.log})`, options.ready, {
       timeout: options.timeout ?? 30_000,
+      ...(options.every === undefined ? {} : { every: options.every }),
       dead: () => (child === undefined ? `it has ended:\n${tailOf(options.log)}` : undefined),
     })
   }

@@ -22,22 +22,24 @@ const disabled = [
   'io.containerd.snapshotter.v1.zfs',
 ]
 
+/** A configuration file for a containerd with these directories; it loads only what works everywhere. */
+export function containerdConfig(root: string, state: string, address: string): string {
+  return [
+    'version = 2',
+    `root = "${root}"`,
+    `state = "${state}"`,
+    `disabled_plugins = ${JSON.stringify(disabled)}`,
+    `[grpc]\naddress = "${address}"`,
+    `[ttrpc]\naddress = "${address}.ttrpc"`,
+  ].join('\n')
+}
+
 /** The reference: Debian's own containerd, in private directories. */
 export async function startContainerd(world: TempWorld, version: Version): Promise<System> {
   const [root, state, address] = [world.join('root'), world.join('state'), world.join('containerd.sock')]
   const config = world.join('config.toml')
   const log = world.join('containerd.log')
-  await writeFile(
-    config,
-    [
-      'version = 2',
-      `root = "${root}"`,
-      `state = "${state}"`,
-      `disabled_plugins = ${JSON.stringify(disabled)}`,
-      `[grpc]\naddress = "${address}"`,
-      `[ttrpc]\naddress = "${address}.ttrpc"`,
-    ].join('\n'),
-  )
+  await writeFile(config, containerdConfig(root, state, address))
   const path = version.bin === undefined ? process.env.PATH : `${version.bin}${delimiter}${process.env.PATH}`
   const server = await startServer({
     command: programOf(version, 'containerd'),

@@ -1,0 +1,57 @@
+import { type Case, clock, type Reading } from '../case.ts'
+import { callersOf } from '../load/callers.ts'
+import type { MessageName } from '../load/messages.ts'
+import { unaryConnection } from '../load/unary-connection.ts'
+import { namespace } from '../sides.ts'
+
+const creates: readonly MessageName[] = ['container create', 'image create', 'lease create']
+const named = (message: MessageName, callers: number) =>
+  `${message}, ${callers === 1 ? 'one caller' : `${callers} callers`}`
+const list = 'list of 10,000 containers'
+
+/** Records: every write is on disk when it is acknowledged, on both sides. */
+export const metadata: Case = {
+  name: 'metadata',
+  storage: 'disk',
+  figures: [
+    ...creates.flatMap((message) => [
+      { name: named(message, 1), unit: 'µs', target: 0.9 } as const,
+      { name: named(message, 16), unit: 'µs', target: 0.35 } as const,
+    ]),
+    { name: named('container get', 1), unit: 'µs', target: 1.2 },
+    { name: named('container get', 16), unit: 'µs', target: 1.2 },
+    { name: list, unit: 'ms', target: 1.2 },
+  ],
+  async measure(side, { scale }) {
+    const readings: Record<string, Reading> = {}
+    async function timed(message: MessageName, callers: number, calls: number, first = 0) {
+      const ready = await callersOf(side, message, { callers, calls, first })
+      const { value, cpu = 0 } = await clock(side, () => ready.go(), calls / 1000)
+      readings[named(message, callers)] = { value, cpu }
+    }
+    const [few, many] = [scale(1_000, 20), scale(9_000, 180)]
+    for (const message of creates) {
+      // The first calls of a process pay for what the later ones find ready.
+      await (await callersOf(side, message, { callers: 16, calls: scale(500, 10), first: 1_000_000 })).go()
+      await timed(message, 1, few)
+      await timed(message, 16, many, few)
+    }
+    await (await callersOf(side, 'container get', { callers: 16, calls: few })).go()
+    await timed('container get', 1, few + many)
+    await timed('container get', 16, few + many)
+    using connection = await unaryConnection(
+      side.address,
+      '/containerd.services.containers.v1.Containers/ListStream',
+      namespace,
+    )
+    const times = scale(3, 1)
+    readings[list] = await clock(
+      side,
+      async () => {
+        for (let time = 0; time < times; time++) await connection.call(Buffer.alloc(0))
+      },
+      times,
+    )
+    return readings
+  },
+}

@@ -1,0 +1,20 @@
+// A process of callers: connects, says so, waits for the word, makes its calls and ends.
+import { once } from 'node:events'
+import type { CallerJob } from './callers.ts'
+import { messages } from './messages.ts'
+import { unaryConnection } from './unary-connection.ts'
+
+const job: CallerJob = JSON.parse(process.argv[2] ?? '')
+const { path, of } = messages[job.message]
+const prepared = Array.from({ length: job.end - job.first }, (_, index) => of(job.first + index))
+using connection = await unaryConnection(job.address, path, job.namespace)
+process.send?.('ready')
+await once(process, 'message')
+let next = 0
+await Promise.all(
+  Array.from({ length: job.callers }, async () => {
+    for (let message = prepared[next++]; message !== undefined; message = prepared[next++])
+      await connection.call(message)
+  }),
+)
+process.disconnect?.()
