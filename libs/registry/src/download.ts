@@ -18,6 +18,9 @@ export interface Download {
 /** A host gave the whole where a part was wanted. */
 export class RangesRefused extends Error {}
 
+/** From so many bytes on, a connection of their own pays. */
+const bulky = 1024 * 1024
+
 /** So many bytes make good for a failure: a connection that breaks now and then is no broken registry. */
 const progress = 1024 * 1024
 
@@ -93,6 +96,7 @@ function opener(download: Download): (position: number, end: number) => Promise<
         accept: `${descriptor.mediaType || 'application/octet-stream'}, */*`,
         ...(ranged ? { range: `bytes=${position}-${part ? end - 1 : ''}` } : {}),
       },
+      bulk: end - position >= bulky,
       scopes,
       retry: endpoint === endpoints.at(-1) ? 'failures' : 'waits',
       signal,

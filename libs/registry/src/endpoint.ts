@@ -24,6 +24,8 @@ export interface EndpointRequest {
   readonly headers?: Readonly<Record<string, string>>
   /** Made anew for each attempt. */
   readonly body?: (() => AsyncIterable<Uint8Array>) | undefined
+  /** Many bytes are expected. */
+  readonly bulk?: boolean
   /** Access that is wanted, as in `repository:library/busybox:pull`. */
   readonly scopes: readonly string[]
   /** What is tried again here: every failure that may pass; when another host is there to be asked, only a wish to wait. */
@@ -91,6 +93,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
           ...(proof === undefined ? {} : { authorization: proof }),
         },
         ...(request.body === undefined ? {} : { body: request.body() }),
+        bulk: request.bulk,
         tls: host.tls,
         patience,
         signal: request.signal,

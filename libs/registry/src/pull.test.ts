@@ -1,7 +1,8 @@
 import { copyFile, mkdir, writeFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { buildImage, digestOf, pushImage, startRegistry, type TestRegistry, tempWorld } from '@flotilla/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { bytesOf, quickClient } from './fixtures.ts'
+import { bytesOf, pieces, quickClient, randomBlob } from './fixtures.ts'
 import type { Credential, Repository } from './index.ts'
 
 const image = await buildImage({ index: true })
@@ -98,6 +99,20 @@ it('trusts the authority that hosts.toml names, and no other', async () => {
 
   await writeFile(`${directory}/hosts.toml`, `server = "${registry.url}"\nskip_verify = true\n`)
   await expectWhole(client.repository(reference))
+})
+
+it('fetches a large blob over TLS, for a reader that takes its time', async () => {
+  await using registry = await startRegistry({ tls: true })
+  await using client = quickClient({ patience: { stall: 2_000 } })
+  const repository = client.repository(`${registry.host}/team/app:v1`)
+  const blob = randomBlob(12_000_000)
+  await repository.push(blob, (offset) => pieces(blob.bytes, offset))
+  const received: Uint8Array[] = []
+  for await (const bytes of repository.fetch(blob)) {
+    if (received.length === 0) await sleep(300)
+    received.push(bytes)
+  }
+  expect(digestOf(Buffer.concat(received))).toBe(blob.digest)
 })
 
 it('trusts the authorities in a directory that Docker knows, and this machine without any', async () => {

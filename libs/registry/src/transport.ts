@@ -3,6 +3,7 @@ import http, { type ClientRequest, type IncomingHttpHeaders, type IncomingMessag
 import https from 'node:https'
 import { createSecureContext, getCACertificates } from 'node:tls'
 import { deadlineExceeded } from '@flotilla/rpc'
+import { fetchBulk, type Security } from './bulk.ts'
 
 /** How a server is trusted and how we prove ourselves; PEM texts. */
 export interface TlsSettings {
@@ -29,6 +30,8 @@ export interface HttpRequest {
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
   readonly body?: AsyncIterable<Uint8Array>
+  /** Many bytes are expected: a connection of its own pays. For GET only. */
+  readonly bulk?: boolean | undefined
   readonly tls?: TlsSettings | undefined
   readonly patience: Patience
   readonly signal?: AbortSignal | undefined
@@ -55,36 +58,39 @@ export function isTimeout(error: unknown): boolean {
 }
 
 /**
- * HTTP/1.1 by Node's own client: its parser reads the socket natively, 64 KiB at a time, and copies a byte once.
+ * HTTP/1.1 by Node's own client, and by {@link fetchBulk} for many bytes.
  *
  * @param proxyEnv HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in either case
  */
 export function createTransport(proxyEnv: Readonly<Record<string, string | undefined>> = {}): Transport {
   const plain = new http.Agent({ keepAlive: true, proxyEnv })
-  const secure = new Map<string, https.Agent>()
+  const secure = new Map<string, { readonly agent: https.Agent; readonly security: Security }>()
+  const proxied = ['http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'].some((name) => proxyEnv[name])
 
-  function agentFor(request: HttpRequest): http.Agent {
-    if (request.url.protocol === 'http:') return plain
-    const { ca, pairs, skipVerify } = request.tls ?? { ca: [], pairs: [], skipVerify: false }
+  function secured({ ca, pairs, skipVerify }: TlsSettings = { ca: [], pairs: [], skipVerify: false }) {
     const key = JSON.stringify([ca, pairs, skipVerify])
-    let agent = secure.get(key)
-    if (agent === undefined) {
+    let made = secure.get(key)
+    if (made === undefined) {
       // Made once for all connections: reading a hundred authorities takes milliseconds.
       const secureContext = createSecureContext({
         ca: [...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...ca])],
         cert: pairs.map((pair) => pair.cert),
         key: pairs.map((pair) => pair.key),
       })
-      agent = new https.Agent({ keepAlive: true, proxyEnv, secureContext, rejectUnauthorized: !skipVerify })
-      secure.set(key, agent)
+      const security = { secureContext, rejectUnauthorized: !skipVerify }
+      made = { security, agent: new https.Agent({ keepAlive: true, proxyEnv, ...security }) }
+      secure.set(key, made)
     }
-    return agent
+    return made
   }
 
   return {
-    send: (request) => exchange(request, agentFor(request)),
+    async send(request) {
+      const { agent, security } = request.url.protocol === 'https:' ? secured(request.tls) : { agent: plain }
+      return request.bulk && !proxied ? fetchBulk(request, security) : exchange(request, agent)
+    },
     [Symbol.dispose]() {
-      for (const agent of [plain, ...secure.values()]) agent.destroy()
+      for (const agent of [plain, ...[...secure.values()].map((one) => one.agent)]) agent.destroy()
     },
   }
 }
