@@ -1,6 +1,7 @@
 import { isIP, connect as plainConnect, type Socket, type TcpNetConnectOpts } from 'node:net'
 import { type SecureContext, connect as secureConnect } from 'node:tls'
 import { deadlineExceeded } from '@flotilla/rpc'
+import { headersOf } from './headers.ts'
 import { framed, type Head, malformed, parseHead } from './http-message.ts'
 import type { HttpAnswer, HttpRequest } from './transport.ts'
 
@@ -172,9 +173,7 @@ function open(url: URL, security: Security | undefined, onread: NonNullable<TcpN
 }
 
 function headOf({ method, url, headers }: HttpRequest): string {
-  const lines = Object.entries({ host: url.host, ...headers, connection: 'close' }).map(([name, value]) => {
-    if (/[\r\n]/.test(`${name}${value}`)) throw new Error(`header ${JSON.stringify(name)} has more than a line`)
-    return `${name}: ${value}\r\n`
-  })
-  return `${method} ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join('')}\r\n`
+  // Headers of ours are checked where they come from, those of tokens here.
+  const lines = Object.entries(headersOf({ host: url.host, ...headers, connection: 'close' }))
+  return `${method} ${url.pathname}${url.search} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`
 }

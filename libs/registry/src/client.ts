@@ -2,6 +2,7 @@ import type { Logger } from '@flotilla/log'
 import { createAuthorizer } from './authorizer.ts'
 import type { CredentialSource } from './credential.ts'
 import { createEndpoint, type RetryOptions } from './endpoint.ts'
+import { headersOf } from './headers.ts'
 import { hostsFor } from './hosts.ts'
 import { parseReference } from './reference.ts'
 import { createRepository, type Repository } from './repository.ts'
@@ -38,7 +39,7 @@ export interface RegistryClient extends AsyncDisposable {
   /**
    * The repository of a reference, for one caller.
    *
-   * @throws INVALID_ARGUMENT when the reference is none
+   * @throws INVALID_ARGUMENT when the reference is none, or a header
    */
   repository(reference: string, options?: RepositoryOptions): Repository
 }
@@ -50,8 +51,9 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
   const retry: RetryOptions = { attempts: 5, delay: 200, longest: 60_000, ...options.retry }
 
   return {
-    repository(text, { headers = {}, credentials, hostsDir, defaultScheme } = {}) {
+    repository(text, { headers: given = {}, credentials, hostsDir, defaultScheme } = {}) {
       const reference = parseReference(text)
+      const headers = headersOf(given)
       const sources = [...(credentials ? [credentials] : []), ...(options.credentials ?? [])]
       const authorizer = createAuthorizer({ transport, patience, sources })
       const connect = async () => {

@@ -3,8 +3,6 @@ export interface Descriptor {
   readonly mediaType: string
   readonly digest: string
   readonly size: number
-  /** Other places that have it (foreign layers); asked before the registry. */
-  readonly urls?: readonly string[]
 }
 
 /** Larger manifests are refused, whoever offers them: bytes. */

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createLogger } from '@flotilla/log'
 import { digestOf, type Fault, startFaultyRegistry, until } from '@flotilla/testing'
 import { expect, it } from 'vitest'
 import { bytesOf, quickClient, randomBlob } from './fixtures.ts'
@@ -31,10 +32,11 @@ it.each<[string, Fault]>([
   ['is reset', { kind: 'reset', after: 1_000_000 }],
   ['stalls', { kind: 'stall', after: 1_000_000 }],
 ])('takes up a download that %s', async (_, fault) => {
-  await using it = await world({ patience: { stall: 300 } })
+  await using it = await world({ patience: { stall: 500 }, retry: { attempts: 10 } })
   it.spoil(fault, 1)
   expect(digestOf(await bytesOf(it.repository.fetch(blob)))).toBe(blob.digest)
-  expect(it.ranges()).toHaveLength(2)
+  // More on a machine so slow that it looks like another stall.
+  expect(it.ranges().length).toBeGreaterThanOrEqual(2)
   expect(it.ranges()[1]).toMatch(/^bytes=[1-9]\d*-$/)
 })
 
@@ -55,23 +57,24 @@ it('reads the whole where a range turns out to be another', async () => {
 })
 
 it('gives up a download that comes no further, however often it is tried', async () => {
-  await using it = await world({ patience: { stall: 100 } })
-  let back = it.spoil({ kind: 'short', bytes: 10 })
+  await using it = await world()
+  const back = it.spoil({ kind: 'short', bytes: 10 })
   await expect(bytesOf(it.repository.fetch(blob))).rejects.toThrow(`of ${blob.size} bytes`)
   expect(it.registry.requests).toHaveLength(3)
   back()
-  back = it.spoil({ kind: 'stall', after: 0 })
-  await expect(bytesOf(it.repository.fetch(blob))).rejects.toThrow('waited 0.1s for bytes from')
-  back()
   expect(digestOf(await bytesOf(it.repository.fetch(blob)))).toBe(blob.digest)
+  await using stalled = await world({ patience: { stall: 100 } })
+  stalled.spoil({ kind: 'stall', after: 0 })
+  await expect(bytesOf(stalled.repository.fetch(blob))).rejects.toThrow('waited 0.1s for bytes from')
+  expect(stalled.registry.requests).toHaveLength(3)
 })
 
 it('waits for a slow reader without blaming the registry', async () => {
-  await using it = await world({ patience: { stall: 200 } })
+  await using it = await world({ patience: { stall: 1_000 } })
   let size = 0
   for await (const bytes of it.repository.fetch(blob)) {
     // Longer than the registry would be given, once.
-    if (size === 0) await sleep(500)
+    if (size === 0) await sleep(1_500)
     size += bytes.length
   }
   expect(size).toBe(blob.size)
@@ -112,13 +115,18 @@ it.each([408, 429, 500, 502, 503, 504])('tries again after %i', async (status) =
 })
 
 it('waits as long as it is asked to, and not for hours', async () => {
-  await using it = await world()
+  const lines: string[] = []
+  const destination = { write: (line: string) => void lines.push(line) }
+  await using it = await world({ logger: createLogger({ level: 'debug', name: 'test', destination }) })
   it.spoil({ kind: 'status', status: 429, headers: { 'retry-after': '1' } }, 1)
-  const start = performance.now()
+  const soon = new Date(Date.now() + 1_500).toUTCString()
+  it.spoil({ kind: 'status', status: 503, headers: { 'retry-after': soon } }, 1)
   expect(digestOf(await bytesOf(it.repository.fetch(blob)))).toBe(blob.digest)
-  expect(performance.now() - start).toBeGreaterThan(990)
+  const waits = lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'trying again')
+  expect(waits).toMatchObject([{ why: 429, wait: 1_000 }, { why: 503 }])
   it.spoil({ kind: 'status', status: 429, headers: { 'retry-after': '7200' } }, 1)
   await expect(bytesOf(it.repository.fetch(blob))).rejects.toThrow('429 Too Many Requests')
+  expect(it.registry.requests).toHaveLength(4)
 })
 
 it('follows to another host without what is meant for the first', async () => {
@@ -128,17 +136,27 @@ it('follows to another host without what is meant for the first', async () => {
   registry.fault({ path: /blobs/, fault: { kind: 'redirect', to: `${other.url}*` } })
   await using client = quickClient()
   const repository = client.repository(`${registry.host}/team/app:v1`, {
-    headers: { 'x-secret': 'ours' },
+    headers: { 'X-Secret': 'ours', 'User-Agent': 'somebody' },
     credentials: async () => ({ kind: 'password', username: 'a', password: 'b' }),
   })
   const manifest = registry.tag('team/app:v1', randomBlob(100, 3))
   expect(manifest).toBe(`${registry.host}/team/app:v1`)
   await repository.resolve()
   expect(digestOf(await bytesOf(repository.fetch(blob)))).toBe(blob.digest)
-  expect(registry.requests.at(-1)?.headers).toMatchObject({ authorization: /^Basic/, 'x-secret': 'ours' })
+  expect(registry.requests.at(-1)?.headers).toMatchObject({
+    authorization: 'Basic YTpi',
+    'x-secret': 'ours',
+    'user-agent': 'somebody',
+  })
   expect(other.requests).toHaveLength(1)
   expect(other.requests[0]?.headers).not.toHaveProperty('authorization')
   expect(other.requests[0]?.headers).not.toHaveProperty('x-secret')
+})
+
+it('refuses a header that would be two', async () => {
+  await using client = quickClient()
+  const split = () => client.repository('quay.io/a:b', { headers: { x: 'one\r\nauthorization: two' } })
+  expect(split).toThrow('invalid header "x": invalid argument')
 })
 
 it('follows no circle', async () => {

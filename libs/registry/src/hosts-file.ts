@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join, posix, resolve } from 'node:path'
 import { failedPrecondition } from '@flotilla/rpc'
 import { parse } from 'smol-toml'
+import { headersOf } from './headers.ts'
 import { type Capability, defaultHost, type RegistryHost } from './host.ts'
 import type { TlsSettings } from './transport.ts'
 
@@ -66,7 +67,8 @@ async function hostOf(address: string, table: Table, directory: string): Promise
     ...defaultHost,
     ...settings,
     scheme: plainFallback ? 'https' : scheme,
-    host: url.host,
+    // The registry of that name is served elsewhere; containerd's own examples write it so.
+    host: url.host === 'docker.io' ? 'registry-1.docker.io' : url.host,
     path,
     capabilities: capabilitiesOf(table.capabilities),
     plainFallback,
@@ -89,9 +91,13 @@ async function settingsOf(table: Table, directory: string) {
   const headers: Record<string, string> = {}
   if (table.header !== undefined && !isTable(table.header)) throw new Error('header is no table')
   for (const [name, value] of Object.entries(table.header ?? {}))
-    headers[name.toLowerCase()] = strings(value, `header ${name}`).join(', ')
+    headers[name] = strings(value, `header ${name}`).join(', ')
   const timeout = strings(table.dial_timeout, 'dial_timeout')[0]
-  return { headers, tls: await tlsOf(table, directory), dialTimeout: timeout ? milliseconds(timeout) : undefined }
+  return {
+    headers: headersOf(headers),
+    tls: await tlsOf(table, directory),
+    dialTimeout: timeout ? milliseconds(timeout) : undefined,
+  }
 }
 
 async function tlsOf(table: Table, directory: string): Promise<TlsSettings | undefined> {

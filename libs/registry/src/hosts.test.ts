@@ -80,9 +80,11 @@ dial_timeout = "1m30s"
     await using world = await hostsWorld({
       _default: '[host."https://mirror.example.com"]\n',
       'quay.io': 'server = "https://quay.example.com"\n',
+      'docker.io': 'server = "https://docker.io"\n',
     })
     const names = async (registry: string) => (await hosts(registry, world.path)).map(({ host }) => host)
-    expect(await names('docker.io')).toEqual(['mirror.example.com', 'registry-1.docker.io'])
+    expect(await names('localhost:80')).toEqual(['mirror.example.com', 'localhost:80'])
+    expect(await names('docker.io')).toEqual(['registry-1.docker.io'])
     expect(await names('quay.io')).toEqual(['quay.example.com'])
   })
 
@@ -95,6 +97,7 @@ dial_timeout = "1m30s"
     ['[host."https://a"]\ndial_timeout = "soon"', '"soon" is no duration'],
     ['[host."https://"]', '"https://" is no address'],
     ['host = "a"', 'host is no table'],
+    ['[host."https://a".header]\nx = "one\\ntwo"', 'invalid header "x"'],
   ])('that says %j is refused', async (text, why) => {
     await using world = await hostsWorld({ 'quay.io': text })
     const found = hosts('quay.io', world.path)
