@@ -24,7 +24,7 @@ const layers = {
   testing: { may: ['api', 'foundation'] },
 }
 const foundation =
-  'access bus config embedded fifo filters layers linux log metadata metrics oci pki registry rpc snapshot-driver snapshotter-native snapshotter-overlayfs ttrpc'
+  'access bus config embedded fifo filters layers linux log metadata metrics oci pki registry rpc ttrpc'
 const layerOfLib = {
   api: 'api',
   compose: 'composition',
@@ -37,7 +37,11 @@ for (const file of globSync('{apps,libs}/**/package.json', { cwd: root, exclude:
   const { name, dependencies = {}, devDependencies = {} } = JSON.parse(readFileSync(join(root, file), 'utf8'))
   const folder = dirname(file)
   const short = name.replace('@flotilla/', '')
-  const layer = folder.startsWith('apps/') ? 'app' : (layerOfLib[short] ?? 'service')
+  const layer = folder.startsWith('apps/')
+    ? 'app'
+    : folder.startsWith('libs/snapshotters/')
+      ? 'foundation'
+      : (layerOfLib[short] ?? 'service')
   packages.set(name, {
     name,
     folder,

@@ -39,3 +39,39 @@ describe('configuration', () => {
     expect(() => loadConfig({ file: file(text) })).toThrow(message)
   })
 })
+
+describe('proxy plugins', () => {
+  it('are named tables as containerd has them', () => {
+    const text = [
+      '[proxy_plugins.stargz]\ntype = "snapshot"\naddress = "/run/stargz.sock"\ncapabilities = ["rebase"]',
+      '[proxy_plugins.stargz.exports]\nroot = "/r"',
+      '[proxy_plugins."other one"]\ntype = "diff"\naddress = "unix:///run/other.sock"',
+    ].join('\n')
+    expect(loadConfig({ file: file(text) }).proxyPlugins).toEqual([
+      {
+        name: 'stargz',
+        type: 'snapshot',
+        address: 'unix:///run/stargz.sock',
+        platform: '',
+        exports: { root: '/r' },
+        capabilities: ['rebase'],
+      },
+      {
+        name: 'other one',
+        type: 'diff',
+        address: 'unix:///run/other.sock',
+        platform: '',
+        exports: {},
+        capabilities: [],
+      },
+    ])
+  })
+  it.each([
+    ['[proxy_plugins.a]\ntype = "vm"\naddress = "/s"', ':2: proxy_plugins.a.type must be'],
+    ['[proxy_plugins.a]\ntype = "diff"\naddress = "host:1"', ':3: proxy_plugins.a.address must be the path'],
+    ['[proxy_plugins.a]\ntype = "diff"\naddress = "/s"\nmore = 1', ':4: unknown key "proxy_plugins.a.more"'],
+    ['proxy_plugins = 1', ':1: proxy_plugins must be a table'],
+  ])('are refused with the line: %s', (text, message) => {
+    expect(() => loadConfig({ file: file(text) })).toThrow(message)
+  })
+})

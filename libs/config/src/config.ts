@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { parse } from 'smol-toml'
 import { type Option, openSections, options } from './options.ts'
+import { type ProxyPlugin, proxyPluginsText, readProxyPlugins } from './proxy-plugins.ts'
 
 /** Paths of PEM files; empty where there is none. */
 export interface TlsFiles {
@@ -37,7 +38,12 @@ export interface Config {
   readonly logLevel: string
   readonly metricsAddress: string
   readonly sharingPolicy: 'shared' | 'isolated'
-  readonly diff: { readonly workers: number; readonly syncFs: boolean }
+  readonly diff: {
+    readonly workers: number
+    readonly syncFs: boolean
+    /** `walking`, or names of proxy plugins; at least one. */
+    readonly order: readonly string[]
+  }
   readonly events: { readonly retentionHours: number; readonly retentionCount: number }
   readonly gc: {
     /** Milliseconds. */
@@ -50,6 +56,7 @@ export interface Config {
   }
   /** Addresses of services in other processes, by name. */
   readonly services: Readonly<Record<string, string>>
+  readonly proxyPlugins: readonly ProxyPlugin[]
 }
 
 /** A setting that cannot be used; the message names it and where it stands. */
@@ -85,7 +92,7 @@ function lineOf(text: string, key: string): number {
   return at + 1
 }
 
-function readFile(path: string, values: Values, services: Record<string, string>): void {
+function readFile(path: string, values: Values, services: Record<string, string>): ProxyPlugin[] {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
@@ -110,7 +117,9 @@ function readFile(path: string, values: Values, services: Record<string, string>
     }
   }
   try {
-    walk(parse(text), '')
+    const { proxy_plugins: plugins = {}, ...rest } = parse(text)
+    walk(rest, '')
+    return readProxyPlugins(plugins, (key, why) => new ConfigError(`${path}:${lineOf(text, key)}: ${why}`))
   } catch (error) {
     if (error instanceof ConfigError) throw error
     throw new ConfigError(`${path}: ${(error as Error).message}`)
@@ -145,7 +154,7 @@ export interface Settings {
 export function loadConfig(settings: Settings = {}): Config {
   const values: Values = new Map(options.map((option) => [option.path, option.value]))
   const services: Record<string, string> = {}
-  if (settings.file !== undefined) readFile(settings.file, values, services)
+  const proxyPlugins = settings.file === undefined ? [] : readFile(settings.file, values, services)
   for (const [path, value] of Object.entries(settings.overrides ?? {})) {
     const option = known.get(path)
     if (value === undefined) continue
@@ -194,7 +203,11 @@ export function loadConfig(settings: Settings = {}): Config {
     logLevel: text('log.level'),
     metricsAddress: text('metrics.address'),
     sharingPolicy: text('content.sharing_policy') as Config['sharingPolicy'],
-    diff: { workers: number('diff.workers'), syncFs: values.get('diff.sync_fs') === true },
+    diff: {
+      workers: number('diff.workers'),
+      syncFs: values.get('diff.sync_fs') === true,
+      order: differs(text('diff.order'), proxyPlugins),
+    },
     events: { retentionHours: number('events.retention_hours'), retentionCount: number('events.retention_count') },
     gc: {
       startupDelay: number('gc.startup_delay_ms'),
@@ -204,7 +217,17 @@ export function loadConfig(settings: Settings = {}): Config {
       scheduleDelay: number('gc.schedule_delay_ms'),
     },
     services,
+    proxyPlugins,
   }
+}
+
+function differs(text: string, plugins: readonly ProxyPlugin[]): string[] {
+  const names = text.split(',').map((name) => name.trim())
+  for (const name of names) {
+    if (name !== 'walking' && !plugins.some((one) => one.type === 'diff' && one.name === name))
+      throw new ConfigError(`diff.order: there is no differ "${name}": it is not "walking", nor in proxy_plugins`)
+  }
+  return names
 }
 
 /** The TOML file with every option at its default, described. */
@@ -223,5 +246,6 @@ export function defaultFile(): string {
     )
   }
   for (const [name, text] of Object.entries(openSections)) lines.push('', `# ${text}`, `[${name}]`)
+  lines.push('', ...proxyPluginsText.map((line) => `# ${line}`))
   return `${lines.join('\n')}\n`
 }

@@ -150,6 +150,12 @@ export const options = [
   },
   { path: 'diff.workers', kind: 'integer', value: 2, text: 'Threads that apply and compare layers.' },
   {
+    path: 'diff.order',
+    kind: 'string',
+    value: 'walking',
+    text: 'Differs in the order in which they are asked, with commas: `walking` is ours, others are in proxy_plugins.',
+  },
+  {
     path: 'diff.sync_fs',
     kind: 'boolean',
     value: false,

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Driver, DriversDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import type { Logger } from '@flotilla/log'
 import { invalidArgument, type ServiceOf } from '@flotilla/rpc'
-import type { DriverKind, SnapshotDriver } from '@flotilla/snapshot-driver'
+import { type DriverKind, type SnapshotDriver, TargetExists } from '@flotilla/snapshot-driver'
 import { explained } from './explained.ts'
 
 export interface DriversDeps {
@@ -24,14 +24,15 @@ interface Opened {
 
 async function open(kind: DriverKind, { root: daemonRoot, logger }: DriversDeps): Promise<Opened> {
   const root = join(daemonRoot, `io.containerd.snapshotter.v1.${kind.name}`)
+  const described = { name: kind.name, root, exports: { ...(kind.exports ?? { root }) } }
   try {
     const driver = await kind.open(root, logger)
     const capabilities = [...driver.capabilities]
-    return { description: { name: kind.name, root, capabilities, unavailable: '' }, driver }
+    return { description: { ...described, capabilities, unavailable: '' }, driver }
   } catch (err) {
     logger.warn({ err, snapshotter: kind.name }, 'snapshotter not loaded')
     const unavailable = (err instanceof Error && err.message) || String(err)
-    return { description: { name: kind.name, root, capabilities: [], unavailable }, driver: undefined }
+    return { description: { ...described, capabilities: [], unavailable }, driver: undefined }
   }
 }
 
@@ -58,9 +59,15 @@ export async function createDrivers(deps: DriversDeps): Promise<Drivers> {
   return {
     list: async () => ({ drivers: opened.map(({ description }) => description) }),
     create: (request, call) =>
-      use(request.snapshotter, 'make a snapshot', async (driver) => ({
-        id: await driver.create(request, call.signal),
-      })),
+      use(request.snapshotter, 'make a snapshot', async (driver) => {
+        try {
+          const id = await driver.create({ ...request, namespace: call.namespace ?? '' }, call.signal)
+          return { id, committed: false }
+        } catch (error) {
+          if (error instanceof TargetExists) return { id: error.id, committed: true }
+          throw error
+        }
+      }),
     mounts: (request) =>
       use(request.snapshotter, 'find mounts', async (driver) => ({ mounts: await driver.mounts(request) })),
     usage: (request, call) => use(request.snapshotter, 'measure', (driver) => driver.usage(request, call.signal)),

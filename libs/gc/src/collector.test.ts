@@ -75,8 +75,14 @@ class Nodes {
           const names = [...this.directories.keys()].filter((store) => store.startsWith(`${node}/`))
           return {
             drivers: [
-              ...names.map((store) => ({ name: store.split('/')[1]!, root: '', capabilities: [], unavailable: '' })),
-              { name: 'devmapper', root: '', capabilities: [], unavailable: 'not configured' },
+              ...names.map((store) => ({
+                name: store.split('/')[1]!,
+                root: '',
+                capabilities: [],
+                exports: {},
+                unavailable: '',
+              })),
+              { name: 'devmapper', root: '', capabilities: [], exports: {}, unavailable: 'not configured' },
             ],
           }
         },

@@ -7,6 +7,14 @@ import { hostPlatform } from './platform.ts'
 /** The settings that plugin records tell of. */
 export interface IntrospectionSettings {
   readonly root: string
+  /** What other programs serve, by type; snapshotters are told of by the node. */
+  readonly proxyPlugins: ReadonlyArray<{
+    readonly name: string
+    readonly type: string
+    readonly address: string
+    readonly exports: Readonly<Record<string, string>>
+    readonly capabilities: readonly string[]
+  }>
   /** Whether a namespace may adopt blobs that another one has without naming it as shareable. */
   readonly sharingPolicy: 'shared' | 'isolated'
   readonly gc: {
@@ -72,7 +80,7 @@ function snapshotter(driver: Driver): Plugin {
     type: types.snapshotter,
     id: driver.name,
     platforms: [hostPlatform()],
-    exports: { root: driver.root },
+    exports: driver.exports,
     capabilities: driver.capabilities,
     // Clients tell a snapshotter that is not meant for this machine from a broken one by these words.
     ...(driver.unavailable === ''
@@ -116,6 +124,15 @@ export function catalogue(settings: IntrospectionSettings, drivers: readonly Dri
     },
     { type: types.lease, id: 'manager', requires: [types.metadata, types.gc] },
     { type: types.differ, id: 'walking', requires: [types.metadata], platforms },
+    ...settings.proxyPlugins
+      .filter(({ type }) => type === 'diff')
+      .map(({ name, address, exports, capabilities }) => ({
+        type: types.differ,
+        id: name,
+        platforms,
+        exports: { address, ...exports },
+        capabilities: [...capabilities],
+      })),
     { type: types.shim, id: 'manager', requires: [types.event, types.metadata] },
     {
       ...taskRuntime,

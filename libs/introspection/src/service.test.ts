@@ -19,8 +19,20 @@ beforeEach(async () => {
 afterEach(() => world[Symbol.asyncDispose]())
 
 const drivers: Driver[] = [
-  { name: 'overlayfs', root: '/r/overlayfs', capabilities: ['rebase', 'remap-ids'], unavailable: '' },
-  { name: 'btrfs', root: '/r/btrfs', capabilities: [], unavailable: '/r/btrfs is on ext4' },
+  {
+    name: 'overlayfs',
+    root: '/r/overlayfs',
+    capabilities: ['rebase', 'remap-ids'],
+    exports: { root: '/r/overlayfs' },
+    unavailable: '',
+  },
+  {
+    name: 'btrfs',
+    root: '/r/btrfs',
+    capabilities: [],
+    exports: { root: '/r/btrfs' },
+    unavailable: '/r/btrfs is on ext4',
+  },
 ]
 const info = Any.fromPartial({
   typeUrl: 'containerd.types.RuntimeInfo',
@@ -31,6 +43,7 @@ const deps = (changes: Partial<IntrospectionDeps> = {}): IntrospectionDeps => ({
   config: {
     root: world.path,
     sharingPolicy: 'shared',
+    proxyPlugins: [],
     gc: { pauseThreshold: 0.02, deletionThreshold: 0, mutationThreshold: 100, scheduleDelay: 0 },
   },
   drivers: { list: async () => ({ drivers }) },

@@ -1,4 +1,8 @@
-import type { CreateDirectoryRequest, DriversDefinition } from '@flotilla/api/flotilla/node/v1/node'
+import type {
+  CreateDirectoryRequest,
+  CreateDirectoryResponse,
+  DriversDefinition,
+} from '@flotilla/api/flotilla/node/v1/node'
 import type { Outcome } from '@flotilla/metadata'
 import { aborted, type Call, hasCode, makeCall, type ServiceOf, status } from '@flotilla/rpc'
 
@@ -15,7 +19,7 @@ const removeWithin = 60_000
 export type Keep = (record: () => Promise<Outcome>) => Promise<boolean>
 
 /**
- * Makes a directory on the node, lets `use` have its id, and removes it again unless `use` has recorded it through
+ * Makes a directory on the node, lets `use` have it, and removes it again unless `use` has recorded it through
  * `keep`. When nobody knows whether it was recorded (the store was lost meanwhile) it stays: the collector removes it if
  * there is no record.
  */
@@ -23,13 +27,13 @@ export async function withNewDirectory<T>(
   drivers: ServiceOf<DriversDefinition>,
   directory: CreateDirectoryRequest,
   call: Call,
-  use: (id: string, keep: Keep) => Promise<T>,
+  use: (made: CreateDirectoryResponse, keep: Keep) => Promise<T>,
 ): Promise<T> {
-  const { id } = await drivers.create(directory, call)
+  const directoryMade = await drivers.create(directory, call)
   const made = performance.now()
   let discard = true
   try {
-    return await use(id, async (record) => {
+    return await use(directoryMade, async (record) => {
       if (performance.now() - made > recordWithin) throw aborted('the snapshot could not be recorded in time')
       discard = false
       try {
@@ -44,7 +48,7 @@ export async function withNewDirectory<T>(
     })
   } finally {
     if (discard) {
-      const request = { snapshotter: directory.snapshotter, ids: [id] }
+      const request = { snapshotter: directory.snapshotter, ids: [directoryMade.id] }
       // Not the client's call: it may be cancelled. What fails here the collector does later.
       await drivers.remove(request, makeCall({ timeout: removeWithin })).catch(() => {})
     }

@@ -3,8 +3,8 @@ import type { Mount } from '@flotilla/api/containerd/types/types'
 import { Snapshot } from '@flotilla/api/flotilla/metadata/v1/records'
 import type { DriversDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import { type Check, encode, eventOf, type Metadata, now, type Plan, tables } from '@flotilla/metadata'
-import { aborted, type Call, invalidArgument, type ServiceOf } from '@flotilla/rpc'
-import { withNewDirectory } from './directory.ts'
+import { aborted, alreadyExists, type Call, invalidArgument, type ServiceOf } from '@flotilla/rpc'
+import { type Keep, withNewDirectory } from './directory.ts'
 import { driverLabels, targetLabel } from './labels.ts'
 import { refuseExisting } from './lease.ts'
 import { type Place, resourceOf } from './place.ts'
@@ -69,10 +69,12 @@ async function make(
     readonly: wanted.kind === Kind.VIEW,
     parents: lineage(parent?.snapshot),
     labels: driverLabels(wanted.labels),
+    key: wanted.key,
   }
   try {
-    return await withNewDirectory(drivers, directory, call, async (id, keep) => {
+    return await withNewDirectory(drivers, directory, call, async ({ id, committed }, keep) => {
       const time = now()
+      if (committed) return await adopt(id, keep)
       const snapshot = Snapshot.fromPartial({
         ...wanted,
         id,
@@ -92,6 +94,18 @@ async function make(
     }
     throw error
   }
+
+  /** Records what the driver had already by the name that the client wants in the end, and tells the client so. */
+  async function adopt(id: string, keep: Keep): Promise<undefined> {
+    const target = wanted.labels[targetLabel] ?? ''
+    const time = now()
+    const common = { key: target, kind: Kind.COMMITTED, id, parentIds: directory.parents }
+    const bare = Snapshot.fromPartial({ ...wanted, ...common, createdAt: time, updatedAt: time })
+    const usage = await drivers.usage(directoryOf(place.snapshotter, bare), call)
+    const snapshot = { ...bare, ...usage }
+    const recorded = await keep(() => metadata.transact(place.namespace, planOf(place, snapshot, parent, call)))
+    if (recorded) throw alreadyExists(`target snapshot "${target}" from snapshotter`)
+  }
 }
 
 function planOf(place: Place, snapshot: Snapshot, parent: Stored | undefined, call: Call): Plan {
@@ -99,7 +113,7 @@ function planOf(place: Place, snapshot: Snapshot, parent: Stored | undefined, ca
   const target = snapshot.labels[targetLabel]
   const table = place.snapshots
   const checks: Check[] = [{ is: 'absent', table, field: key }]
-  if (target) checks.push({ is: 'absent', table, field: target })
+  if (target && target !== key) checks.push({ is: 'absent', table, field: target })
   if (parent) checks.push({ is: 'equals', table, field: snapshot.parent, value: parent.bytes })
   const event = eventOf('/snapshot/prepare', 'containerd.events.SnapshotPrepare', SnapshotPrepare, {
     key,

@@ -41,6 +41,7 @@ export function directoryOf(snapshotter: string, snapshot: Snapshot): DirectoryR
     readonly: snapshot.kind === Kind.VIEW,
     parents: snapshot.parentIds,
     labels: driverLabels(snapshot.labels),
+    name: '',
   }
 }
 

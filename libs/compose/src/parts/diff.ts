@@ -2,8 +2,9 @@ import { join } from 'node:path'
 import { ContentDefinition } from '@flotilla/api/containerd/services/content/v1/content'
 import { DiffDefinition } from '@flotilla/api/containerd/services/diff/v1/diff'
 import { LocalBlobsDefinition } from '@flotilla/api/flotilla/content/v1/content'
-import { createDiffService } from '@flotilla/diff'
+import { createDiffService, inOrder } from '@flotilla/diff'
 import { createLayerPool } from '@flotilla/layers'
+import { clientOf, connect } from '@flotilla/rpc'
 import type { Part } from '../part.ts'
 
 export const diff: Part = {
@@ -18,6 +19,14 @@ export const diff: Part = {
       tmpDir: join(config.state, 'diff'),
       syncFs: config.diff.syncFs,
     })
-    serve(DiffDefinition, service)
+    const differs = config.diff.order.map((name) => {
+      const plugin = config.proxyPlugins.find((one) => one.type === 'diff' && one.name === name)
+      if (plugin === undefined) return service
+      const channel = connect(plugin.address)
+      own({ [Symbol.asyncDispose]: async () => channel.close() })
+      return clientOf(DiffDefinition, channel)
+    })
+    const [first = service, ...others] = differs
+    serve(DiffDefinition, inOrder([first, ...others]))
   },
 }

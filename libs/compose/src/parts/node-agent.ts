@@ -4,10 +4,9 @@ import { announce, describing, joinCluster } from '@flotilla/cluster'
 import { createDrivers } from '@flotilla/drivers'
 import { makeCall } from '@flotilla/rpc'
 import { createNodeTasks, installedRuntimes } from '@flotilla/shim'
-import { native } from '@flotilla/snapshotter-native'
-import { overlayfs } from '@flotilla/snapshotter-overlayfs'
 import { gaugeTasks } from '../gauges.ts'
 import type { Part } from '../part.ts'
+import { snapshotters } from '../snapshotters.ts'
 
 /** Of flotilla. */
 const version = '0.1.0'
@@ -20,7 +19,7 @@ export const nodeAgent: Part = {
     const name = config.nodeName
     const membership = await joinCluster({ metadata, nats: bus.nats, name, root: config.root })
     own({ [Symbol.asyncDispose]: async () => membership[Symbol.dispose]() })
-    const drivers = own(await createDrivers({ root: config.root, drivers: [overlayfs(), native()], logger }))
+    const drivers = own(await createDrivers({ root: config.root, drivers: snapshotters(config), logger }))
     serveOnNode(DriversDefinition, drivers)
     const tasks = own(
       await createNodeTasks({

@@ -29,18 +29,32 @@ import type { Logger } from '@flotilla/log'
 export interface SnapshotDriver extends AsyncDisposable {
   /** Capabilities as containerd's plugin of the same name has them: `remap-ids`, `only-remap-ids`, `rebase`. */
   readonly capabilities: readonly string[]
-  /** Makes a directory and answers its id. An abort leaves nothing. */
+  /**
+   * Makes a directory and answers its id; rejects with {@link TargetExists} when there is no need to. An abort leaves
+   * nothing.
+   */
   create(request: NewDirectory, signal: AbortSignal): Promise<string>
   /** How to mount a directory that is not committed. */
   mounts(directory: Directory): Promise<DriverMount[]>
   /** What the directory needs on disk, without its parents. */
   usage(directory: Directory, signal: AbortSignal): Promise<DiskUsage>
   /** Does what has to be done before others build upon the directory, and measures it. */
-  commit(directory: Directory, signal: AbortSignal): Promise<DiskUsage>
+  commit(directory: Directory & { readonly name: string }, signal: AbortSignal): Promise<DiskUsage>
   /** Deletes directories. Unknown ids are no error. */
   remove(ids: readonly string[]): Promise<void>
   /** The ids of all directories that were made more than `age` milliseconds ago. */
   ids(age: number): Promise<string[]>
+}
+
+/** What label `containerd.io/snapshot.ref` asks for is there, committed; it has an id from now on. */
+export class TargetExists extends Error {
+  readonly id: string
+
+  constructor(id: string) {
+    super('the target of the snapshot exists already')
+    this.name = 'TargetExists'
+    this.id = id
+  }
 }
 
 export interface NewDirectory {
@@ -50,9 +64,12 @@ export interface NewDirectory {
   readonly parents: readonly string[]
   /** The labels meant for drivers: those that begin with `containerd.io/snapshot`. */
   readonly labels: Readonly<Record<string, string>>
+  /** The containerd namespace, and the client's name in it: for drivers that pass snapshots on to another program. */
+  readonly namespace: string
+  readonly key: string
 }
 
-export interface Directory extends NewDirectory {
+export interface Directory extends Omit<NewDirectory, 'namespace' | 'key'> {
   readonly id: string
 }
 
@@ -76,6 +93,8 @@ export interface DiskUsage {
 export interface DriverKind {
   /** What clients call it: `overlayfs`. */
   readonly name: string
+  /** What introspection tells of it; its root unless given. */
+  readonly exports?: Readonly<Record<string, string>>
   /**
    * Takes possession of a directory, which is made when it is not there, and clears away what a killed process left half
    * done. Rejects when the driver cannot work there; the message is the reason that clients read.

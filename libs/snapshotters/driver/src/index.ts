@@ -1,5 +1,14 @@
 export { type Directories, openDirectories } from './directories.ts'
 export { diskUsage } from './disk-usage.ts'
-export type { Directory, DiskUsage, DriverKind, DriverMount, NewDirectory, SnapshotDriver } from './driver.ts'
+export {
+  type Directory,
+  type DiskUsage,
+  type DriverKind,
+  type DriverMount,
+  type NewDirectory,
+  type SnapshotDriver,
+  TargetExists,
+} from './driver.ts'
+export { type IdCounter, openIdCounter } from './id-counter.ts'
 export { driverLabelPrefix, gidMappingLabel, uidMappingLabel } from './labels.ts'
 export { type Turns, takeTurns } from './turns.ts'

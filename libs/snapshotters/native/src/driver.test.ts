@@ -24,7 +24,7 @@ const bind = (source: string, mode: string) => [{ type: 'bind', source, target: 
 test('each mount is one bind: of the own tree, or for a view of the parent', async () => {
   await using driver = await native().open(root, logger)
   const make = async (readonly: boolean, parents: string[]) => {
-    const request = { readonly, parents, labels: {} }
+    const request = { readonly, parents, labels: {}, namespace: 'n', key: 'k' }
     const id = await driver.create(request, signal)
     return { id, mounts: await driver.mounts({ ...request, id }) }
   }
@@ -43,7 +43,7 @@ test('each mount is one bind: of the own tree, or for a view of the parent', asy
 
 test('an abort, or a parent that is not there, leaves nothing', async () => {
   await using driver = await native().open(root, logger)
-  const request = { readonly: false, parents: [] as string[], labels: {} }
+  const request = { readonly: false, parents: [] as string[], labels: {}, namespace: 'n', key: 'k' }
   const base = await driver.create(request, signal)
   for (let index = 0; index < 5_000; index++) writeFileSync(`${root}/snapshots/${base}/${index}`, 'x')
   const upon = (parent: string, by: AbortSignal) => driver.create({ ...request, parents: [parent] }, by)

@@ -31,7 +31,7 @@ afterEach(async () => {
 type Labels = Record<string, string>
 
 async function make(options: { readonly?: boolean; parents?: string[]; labels?: Labels } = {}) {
-  const request = { readonly: false, parents: [], labels: {}, ...options }
+  const request = { readonly: false, parents: [], labels: {}, namespace: 'n', key: 'k', ...options }
   const id = await driver.create(request, signal)
   return { id, own: `${root}/snapshots/${id}/fs`, mounts: await driver.mounts({ ...request, id }) }
 }
@@ -74,7 +74,7 @@ describe('mounts', () => {
 
   test('of directories that are not there is NOT_FOUND', async () => {
     const { id } = await make()
-    const request = { readonly: false, parents: [], labels: {} }
+    const request = { readonly: false, parents: [], labels: {}, namespace: 'n', key: 'k', name: 'c' }
     const missing = { code: status.NOT_FOUND, message: 'snapshot directory 999: not found' }
     await expect(driver.mounts({ ...request, id: '999' })).rejects.toMatchObject(missing)
     await expect(driver.mounts({ ...request, id, parents: ['999'] })).rejects.toMatchObject(missing)

@@ -1,0 +1,85 @@
+import type { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
+import { alreadyExists, makeCall, type ServiceOf, status, withCall } from '@flotilla/rpc'
+import { expect, test, vi } from 'vitest'
+import { startProxied } from './testing/proxied.ts'
+
+// Others may keep the machine busy.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
+
+const snapshotter = 'native'
+const one = makeCall({ namespace: 'one' })
+const two = makeCall({ namespace: 'two' })
+const target = 'containerd.io/snapshot.ref'
+const behind = makeCall({ namespace: 'behind' })
+
+type Service = ServiceOf<SnapshotsDefinition>
+
+/** A program that has every layer already, and one set of names for all namespaces, as lazy-pulling snapshotters do. */
+const lazy = (service: Service): Service => ({
+  ...service,
+  async prepare(request, call) {
+    const here = withCall(call, { namespace: 'behind' })
+    const answer = await service.prepare({ ...request, labels: {} }, here)
+    const name = request.labels[target]
+    if (name === undefined) return answer
+    await service.commit({ snapshotter, name, key: request.key, labels: request.labels, parent: '' }, here)
+    throw alreadyExists(`target snapshot "${name}"`)
+  },
+  mounts: (request, call) => service.mounts(request, withCall(call, { namespace: 'behind' })),
+  remove: (request, call) => service.remove(request, withCall(call, { namespace: 'behind' })),
+  usage: (request, call) => service.usage(request, withCall(call, { namespace: 'behind' })),
+  list: (request, call) => service.list(request, withCall(call, { namespace: 'behind' })),
+})
+
+async function names(service: Service, call = behind): Promise<string[]> {
+  const found: string[] = []
+  for await (const { info } of service.list({ snapshotter, filters: [] }, call)) found.push(...info.map((i) => i.name))
+  return found.sort()
+}
+
+test('snapshots have names NAMESPACE/ID/KEY over there, in the same namespace', async () => {
+  await using world = await startProxied()
+  await world.service.prepare({ snapshotter, key: 'a key', parent: '', labels: {} }, one)
+  await world.service.prepare({ snapshotter, key: 'a key', parent: '', labels: {} }, two)
+  await world.service.commit({ snapshotter, key: 'a key', name: 'done', labels: {}, parent: '' }, one)
+  expect(await names(world.backend.service, one)).toEqual(['one/1/done'])
+  expect(await names(world.backend.service, two)).toEqual(['two/2/a key'])
+  await world.service.remove({ snapshotter, key: 'done' }, one)
+  await world.collect()
+  expect(await names(world.backend.service, one)).toEqual([])
+  expect(await names(world.backend.service, two)).toEqual(['two/2/a key'])
+})
+
+test('what another program has already is taken over by the name that was asked for', async () => {
+  await using world = await startProxied(lazy)
+  const layer = { snapshotter, key: 'extract', parent: '', labels: { [target]: 'chain', other: 'label' } }
+  const exists = { code: status.ALREADY_EXISTS, message: expect.stringContaining('target snapshot "chain"') }
+  await expect(world.service.prepare(layer, one)).rejects.toMatchObject(exists)
+  const { info } = await world.service.stat({ snapshotter, key: 'chain' }, one)
+  expect(info).toMatchObject({ name: 'chain', kind: 3, parent: '', labels: { other: 'label' } })
+  // A second time by the record, in another namespace by the program.
+  await expect(world.service.prepare(layer, one)).rejects.toMatchObject(exists)
+  await expect(world.service.prepare(layer, two)).rejects.toMatchObject(exists)
+  await world.service.prepare({ snapshotter, key: 'c', parent: 'chain', labels: {} }, two)
+  expect(await names(world.backend.service)).toContain('chain')
+
+  // One of the two may go; the program's goes with the last.
+  await world.service.remove({ snapshotter, key: 'chain' }, one)
+  await world.collect()
+  expect(await names(world.backend.service)).toContain('chain')
+  await world.service.remove({ snapshotter, key: 'c' }, two)
+  await world.service.remove({ snapshotter, key: 'chain' }, two)
+  await world.collect()
+  expect(await names(world.backend.service)).toEqual([])
+  expect(await world.directories()).toEqual([])
+})
+
+test('after a restart every id is known, and none is given again', async () => {
+  await using world = await startProxied()
+  const { mounts } = await world.service.prepare({ snapshotter, key: 'k', parent: '', labels: {} }, one)
+  const again = await world.reopen()
+  expect((await again.service.mounts({ snapshotter, key: 'k' }, one)).mounts).toEqual(mounts)
+  await again.service.prepare({ snapshotter, key: 'l', parent: '', labels: {} }, one)
+  const [, second] = await names(world.backend.service, one)
+  expect(second).not.toBe('one/1/l')
+})

@@ -1,0 +1,1 @@
+export { type ProxyOptions, proxy } from './driver.ts'

@@ -1,0 +1,67 @@
+import { writeFile } from 'node:fs/promises'
+import { type TempWorld, tempWorld, until } from '@flotilla/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startContainerd } from '../harness/containerd.ts'
+import { runCtr } from '../harness/ctr.ts'
+import { makeFixture } from '../harness/fixture.ts'
+import { endSharedImage, sharedImage } from '../harness/shared-image.ts'
+import { startStandalone } from '../harness/standalone.ts'
+import { type System, underTest } from '../harness/system.ts'
+import { debian12 } from '../harness/versions.ts'
+
+// A real containerd plays the plugin: it serves the same API.
+describe.skipIf(underTest !== 'standalone')('proxy plugins', () => {
+  let plugin: System
+  let ours: System
+  const worlds: TempWorld[] = []
+
+  beforeAll(async () => {
+    const [behind, world] = [
+      await tempWorld({ tmpfs: true, name: 'e2e' }),
+      await tempWorld({ tmpfs: true, name: 'e2e' }),
+    ]
+    worlds.push(behind, world)
+    plugin = await startContainerd(behind, debian12)
+    const config = world.join('config.toml')
+    await writeFile(
+      config,
+      [
+        `[proxy_plugins.native]\ntype = "snapshot"\naddress = "${plugin.address}"`,
+        '[proxy_plugins.native.exports]\nroot = "/elsewhere"',
+      ].join('\n'),
+    )
+    ours = await startStandalone(world, ['--config', config])
+  })
+  afterAll(async () => {
+    await endSharedImage()
+    await ours?.[Symbol.asyncDispose]()
+    await plugin?.[Symbol.asyncDispose]()
+    for (const world of worlds) await world[Symbol.asyncDispose]()
+  })
+
+  const behind = async (namespace: string) => {
+    const args = ['snapshots', '--snapshotter', 'native', 'ls']
+    const { stdout } = await runCtr({ address: plugin.address, version: debian12, namespace, args })
+    return stdout
+      .split('\n')
+      .slice(1)
+      .map((line) => line.split(/\s+/)[0] ?? '')
+      .filter((name) => name !== '')
+  }
+
+  it('an image is unpacked and run on the snapshots of another program, and nothing stays there', async () => {
+    await using own = await tempWorld({ name: 'e2e-test' })
+    const fixture = await makeFixture(ours, debian12, own)
+    const { ctr, local, namespace } = fixture
+    expect(await ctr('plugins', 'ls')).toMatch(/io\.containerd\.snapshotter\.v1 +native .*ok/)
+    const { reference } = await sharedImage()
+    await ctr(...local('pull', '--plain-http', '--snapshotter', 'native', reference))
+    expect(await ctr('run', '--rm', '--snapshotter', 'native', reference, 'c', 'echo', 'hello')).toContain('hello')
+    const names = await behind(namespace)
+    expect(names.length).toBeGreaterThan(0)
+    for (const name of names) expect(name).toMatch(new RegExp(`^${namespace}/[0-9]+/`))
+    await ctr('images', 'rm', '--sync', reference)
+    await until('the other program to have no snapshot any more', async () => (await behind(namespace)).length === 0)
+    await fixture.finish()
+  })
+})
