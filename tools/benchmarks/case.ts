@@ -4,7 +4,7 @@ import type { Side } from './sides.ts'
 /** One line of the results. Its value is a cost: less is better. */
 export interface Figure {
   readonly name: string
-  readonly unit: 'ms' | 'µs' | 'MB' | 's'
+  readonly unit: 'ms' | 'µs' | 'MB' | '×'
   /** What ours ÷ theirs must not exceed, or with `absolute`, what ours must not exceed in the unit given. */
   readonly target: number
   readonly absolute?: true

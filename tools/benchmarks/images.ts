@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buildImage, type Descriptor, pushImage, startRegistry, type TestRegistry } from '@flotilla/testing'
 import { makeContent } from './content.ts'
-import { type LayerFile, type LayerPlan, writeBlob, writeLayer } from './layers.ts'
+import { digestOfFile, type LayerFile, type LayerPlan, writeBlob, writeLayer } from './layers.ts'
 
 const MiB = 1024 * 1024
 
@@ -27,6 +27,8 @@ export interface BenchImages extends AsyncDisposable {
   archive(name: ImageName): Promise<string>
   /** Digests and sizes: manifest, config, layers. */
   about(name: ImageName): Promise<Made>
+  /** A file of 1 GiB. */
+  blob(): Promise<{ readonly path: string; readonly digest: string; readonly size: number }>
 }
 
 export interface Made {
@@ -40,6 +42,7 @@ export interface Made {
 /** @param home where images are kept @param shrink divides the files and bytes of each layer */
 export function benchImages(home: string, shrink: number): BenchImages {
   let content: Buffer | undefined
+  let blobDigest: Promise<string> | undefined
   let registry: Promise<TestRegistry> | undefined
   const references = new Map<string, Promise<string>>()
   const made = new Map<ImageName, Promise<Made>>()
@@ -115,6 +118,19 @@ export function benchImages(home: string, shrink: number): BenchImages {
         await rename(`${archive}.new`, archive)
       }
       return archive
+    },
+    async blob() {
+      const path = join(home, `blob-by-${shrink}`)
+      const size = Math.ceil((1024 * MiB) / shrink)
+      if (!existsSync(path)) {
+        content ??= makeContent()
+        await rm(`${path}.new`, { force: true })
+        for (let at = 0; at < size; at += content.length)
+          await appendFile(`${path}.new`, content.subarray(0, Math.min(content.length, size - at)))
+        await rename(`${path}.new`, path)
+      }
+      blobDigest ??= digestOfFile(path)
+      return { path, size, digest: await blobDigest }
     },
     async [Symbol.asyncDispose]() {
       await (await registry)?.[Symbol.asyncDispose]()

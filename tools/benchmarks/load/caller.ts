@@ -5,16 +5,19 @@ import { messages } from './messages.ts'
 import { unaryConnection } from './unary-connection.ts'
 
 const job: CallerJob = JSON.parse(process.argv[2] ?? '')
-const { path, of } = messages[job.message]
-const prepared = Array.from({ length: job.end - job.first }, (_, index) => of(job.first + index))
+const { path, of, ...kind } = messages[job.message]
+const late = 'late' in kind
+const prepared = late ? [] : Array.from({ length: job.end - job.first }, (_, index) => of(job.first + index))
 using connection = await unaryConnection(job.address, path, job.namespace)
 process.send?.('ready')
 await once(process, 'message')
-let next = 0
+let next = job.first
 await Promise.all(
   Array.from({ length: job.callers }, async () => {
-    for (let message = prepared[next++]; message !== undefined; message = prepared[next++])
-      await connection.call(message)
+    while (next < job.end) {
+      const number = next++
+      await connection.call(prepared[number - job.first] ?? of(number))
+    }
   }),
 )
 process.disconnect?.()

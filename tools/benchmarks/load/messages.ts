@@ -3,6 +3,7 @@ import {
   CreateContainerRequest,
   GetContainerRequest,
 } from '@flotilla/api/containerd/services/containers/v1/containers'
+import { PublishRequest } from '@flotilla/api/containerd/services/events/v1/events'
 import { CreateImageRequest } from '@flotilla/api/containerd/services/images/v1/images'
 import { CreateRequest } from '@flotilla/api/containerd/services/leases/v1/leases'
 
@@ -28,7 +29,31 @@ export const messages = {
     path: '/containerd.services.leases.v1.Leases/Create',
     of: (number: number) => CreateRequest.encode({ id: `lease-${number}`, labels }).finish(),
   },
+  'expired lease create': {
+    path: '/containerd.services.leases.v1.Leases/Create',
+    of: (number: number) =>
+      CreateRequest.encode({ id: `expired-${number}`, labels: { 'containerd.io/gc.expire': longAgo } }).finish(),
+  },
+  'event publish': {
+    path: '/containerd.services.events.v1.Events/Publish',
+    of: () => event(`${stampWord}${String(process.hrtime.bigint()).padStart(stampDigits, '0')}`),
+    /** Its message says when it was sent, so it is made then. */
+    late: true,
+  },
+  'probe publish': { path: '/containerd.services.events.v1.Events/Publish', of: () => event(probeWord) },
 } as const
+
+export const eventTopic = '/bench/event'
+/** Begins the text of a measured event; nanoseconds of the machine's monotonic clock follow. */
+export const stampWord = 'stamp:'
+export const stampDigits = 20
+/** The text of an event that shows a subscriber that it is subscribed. */
+export const probeWord = 'probe'
+
+const longAgo = '2020-01-01T00:00:00Z'
+
+const event = (text: string) =>
+  PublishRequest.encode({ topic: eventTopic, event: { typeUrl: 'bench/event', value: Buffer.from(text) } }).finish()
 
 export type MessageName = keyof typeof messages
 

@@ -5,12 +5,16 @@ import { connect, type Socket } from 'node:net'
  * socket, headers packed once, answers counted and not decoded. An answer without a message is an error.
  */
 export interface UnaryConnection extends Disposable {
-  /** Sends one message and gives the bytes of the answers (a server's stream may have many) when the call has ended. */
-  call(message: Uint8Array): Promise<number>
+  /**
+   * Sends one message and gives the bytes of the answers (a server's stream may have many) when the call has ended.
+   * @param take told of the bytes as they come, messages with their heads of five bytes, cut anywhere
+   */
+  call(message: Uint8Array, take?: (bytes: Buffer) => void): Promise<number>
 }
 
 interface Running {
   bytes: number
+  readonly take: ((bytes: Buffer) => void) | undefined
   readonly resolve: (bytes: number) => void
   readonly reject: (error: Error) => void
 }
@@ -52,7 +56,10 @@ export async function unaryConnection(address: string, path: string, namespace: 
         socket.write(windowUpdate(received))
         received = 0
       }
-      if (call) call.bytes += payload.length
+      if (call) {
+        call.bytes += payload.length
+        call.take?.(payload)
+      }
     } else if (type === frame.settings && !(flags & flag.ack)) {
       socket.write(frameOf(frame.settings, flag.ack, 0, Buffer.alloc(0)))
     } else if (type === frame.ping && !(flags & flag.ack)) {
@@ -71,11 +78,11 @@ export async function unaryConnection(address: string, path: string, namespace: 
   })
 
   return {
-    call(message) {
+    call(message, take) {
       const stream = nextStream
       nextStream += 2
       const { promise, resolve, reject } = Promise.withResolvers<number>()
-      running.set(stream, { bytes: 0, resolve, reject })
+      running.set(stream, { bytes: 0, take, resolve, reject })
       const headers = stream === 1 ? firstHeaders(path, namespace) : laterHeaders
       const body = Buffer.alloc(5 + message.length)
       body.writeUInt32BE(message.length, 1)

@@ -1,0 +1,83 @@
+import { rm } from 'node:fs/promises'
+import { type Bench, type Case, clock, type Reading } from '../case.ts'
+import type { ImageName } from '../images.ts'
+import type { Side } from '../sides.ts'
+
+const images: ReadonlyArray<readonly [ImageName, string]> = [
+  ['one-layer', 'one layer of 768 MB'],
+  ['20-layers', '20 layers'],
+  ['200-layers', '200 layers'],
+  ['one-layer-zstd', 'one layer of 768 MB, zstd'],
+]
+
+/** By the daemon, as `ctr images pull` asks for since containerd 2; and by the client, as all others do. */
+const ways = { transfer: [], client: ['--local'] } as const
+
+type Way = keyof typeof ways
+
+/** A pull of each image in both ways, each on an empty root. */
+export const pulls: readonly Case[] = images.flatMap(([image, words]) =>
+  (['client', 'transfer'] as const).map((way): Case => {
+    const figure = `pull and unpack, ${words} (${way})`
+    const again = `second pull of an image that is there (${way})`
+    return {
+      name: `pull-${image}-${way}`,
+      storage: 'tmpfs',
+      figures: [
+        { name: figure, unit: 'ms', target: 0.5 },
+        ...(image === '20-layers' ? [{ name: again, unit: 'ms', target: 1 } as const] : []),
+      ],
+      prepare: (bench) => bench.images.pushed(image).then(() => {}),
+      async measure(side, bench) {
+        if (way === 'transfer' && !(await hasTransfer(side))) return {}
+        const first = await pull(side, bench, image, way)
+        return image === '20-layers'
+          ? { [figure]: first, [again]: await pull(side, bench, image, way) }
+          : { [figure]: first }
+      },
+    }
+  }),
+)
+
+async function pull(side: Side, bench: Bench, image: ImageName, way: Way): Promise<Reading> {
+  const reference = await bench.images.pushed(image)
+  return clock(side, () => side.ctr('images', 'pull', ...ways[way], '--plain-http', reference))
+}
+
+async function hasTransfer(side: Side): Promise<boolean> {
+  return (await side.ctr('plugins', 'ls')).includes('io.containerd.transfer.v1')
+}
+
+const unpacked = 'unpack alone, one layer of 768 MB'
+const imported = 'import of an OCI archive'
+const exported = 'export as an OCI archive'
+
+export const unpack: Case = {
+  name: 'unpack',
+  storage: 'tmpfs',
+  figures: [{ name: unpacked, unit: 'ms', target: 0.6 }],
+  prepare: (bench) => bench.images.pushed('one-layer').then(() => {}),
+  async measure(side, bench) {
+    // What is left for the pull is to ask the registry what the tag names.
+    await side.ctr('content', 'fetch', '--plain-http', await bench.images.pushed('one-layer'))
+    return { [unpacked]: await pull(side, bench, 'one-layer', 'client') }
+  },
+}
+
+export const archive: Case = {
+  name: 'archive',
+  storage: 'tmpfs',
+  figures: [
+    { name: imported, unit: 'ms', target: 0.6 },
+    { name: exported, unit: 'ms', target: 0.6 },
+  ],
+  prepare: (bench) => bench.images.archive('one-layer').then(() => {}),
+  async measure(side, bench) {
+    const file = await bench.images.archive('one-layer')
+    const [name, out] = ['bench.local/one-layer:1', `${side.root}.tar`]
+    const came = await clock(side, () => side.ctr('images', 'import', '--local', '--no-unpack', file))
+    const went = await clock(side, () => side.ctr('images', 'export', '--local', out, name))
+    await rm(out)
+    return { [imported]: came, [exported]: went }
+  },
+}
