@@ -78,6 +78,9 @@ export const rules: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
   'flotilla.node.v1.NodeTasks': methods({
     node: 'Create Start Delete DeleteProcess Get List Kill Exec ResizePty CloseIO Pause Resume ListPids Checkpoint Update Metrics Wait RuntimeInfo',
   }),
+  'flotilla.node.v1.NodeSandboxes': methods({
+    node: 'Create Start Platform Stop Wait Status Shutdown Metrics',
+  }),
   'flotilla.peer.v1.Blobs': methods({ node: 'Stat Read' }),
   'flotilla.peer.v1.Streams': methods({ node: 'Connect' }),
   'flotilla.stdio.v1.Logs': methods({ read: 'Read', exec: 'Prepare' }),

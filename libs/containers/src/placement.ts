@@ -1,3 +1,4 @@
+import { Sandbox } from '@flotilla/api/containerd/types/types'
 import { type Metadata, snapshotTable, tables } from '@flotilla/metadata'
 import { type Call, invalidArgument } from '@flotilla/rpc'
 
@@ -11,11 +12,12 @@ interface Wanted {
   readonly labels: Readonly<Record<string, string>>
   readonly snapshotter: string
   readonly snapshotKey: string
+  readonly sandbox: string
 }
 
 /**
- * The node for a new container: the one that the call came through or asked for, else the one in its labels, else the
- * one that has its snapshot, else the default. Undefined when nothing says.
+ * The node for a new container: the one that the call came through or asked for, else the one in its labels, else its
+ * sandbox's, else the one that has its snapshot, else the default. Undefined when nothing says.
  */
 export async function nodeFor(
   metadata: Metadata,
@@ -27,9 +29,15 @@ export async function nodeFor(
   return (
     call.metadata.get(nodeHeader) ||
     container.labels[nodeLabel] ||
+    (await nodeOfSandbox(metadata, namespace, container.sandbox)) ||
     (await nodeOfSnapshot(metadata, namespace, container)) ||
     fallback
   )
+}
+
+async function nodeOfSandbox(metadata: Metadata, namespace: string, id: string): Promise<string | undefined> {
+  const bytes = id === '' ? undefined : await metadata.get(namespace, tables.sandboxes, id)
+  return bytes && Sandbox.decode(bytes).labels[nodeLabel]
 }
 
 async function nodeOfSnapshot(metadata: Metadata, namespace: string, container: Wanted): Promise<string | undefined> {

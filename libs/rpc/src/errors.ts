@@ -86,3 +86,13 @@ export function toRpcError(error: unknown): RpcError {
   }
   return new RpcError(status.UNKNOWN, String(error))
 }
+
+/** Says which step failed, in words put before the error's own; the code stays. */
+export async function prefixed<T>(text: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    const { code, message } = toRpcError(error)
+    throw new RpcError(code, `${text}${message}`, { cause: error })
+  }
+}

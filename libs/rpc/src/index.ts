@@ -15,6 +15,7 @@ export {
   notFound,
   outOfRange,
   permissionDenied,
+  prefixed,
   RpcError,
   resourceExhausted,
   status,

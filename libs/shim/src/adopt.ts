@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises'
 import type { StateResponse } from '@flotilla/api/containerd/task/v3/task'
 import { Status } from '@flotilla/api/containerd/v1/types/types'
 import { hasCode, makeCall, status } from '@flotilla/rpc'
+import { adoptSandboxes } from './adopt-sandboxes.ts'
 import { type Bootstrap, readBootstrap } from './bootstrap.ts'
 import { type Bundle, listBundles, readBundleFile, removeBundle, removeRests } from './bundle.ts'
 import { now } from './exit.ts'
@@ -30,6 +31,8 @@ const parallel = 8
 export async function adoptTasks(node: Node): Promise<void> {
   const { grpcAddress, logger } = node.deps
   await awaitHelpers(grpcAddress, helperPatience)
+  // First, since the shims of sandboxes serve tasks.
+  await adoptSandboxes(node)
   const bundles = await listBundles(node.roots)
   const worker = async () => {
     for (let bundle = bundles.pop(); bundle; bundle = bundles.pop()) {
@@ -176,7 +179,8 @@ async function killStrays(node: Node): Promise<void> {
   const { grpcAddress, logger } = node.deps
   const serving = servingShims(node)
   // One that could not be adopted keeps its bundle, and may only be slow.
-  const kept = new Set((await listBundles(node.roots)).map(({ id, namespace }) => taskKey(namespace, id)))
+  const bundles = [...(await listBundles(node.roots)), ...(await listBundles(node.sandboxRoots))]
+  const kept = new Set(bundles.map(({ id, namespace }) => taskKey(namespace, id)))
   const strays = (await shimProcesses(grpcAddress)).filter(
     ({ id, namespace, pid }) => !serving.has(pid) && !kept.has(taskKey(namespace, id)),
   )

@@ -4,9 +4,10 @@ import { dirname, join } from 'node:path'
 import type { Any } from '@flotilla/api/google/protobuf/any'
 import { errnoOf, mountInfo, unmountAll } from '@flotilla/linux'
 
-const plugin = 'io.containerd.runtime.v2.task'
+const taskPlugin = 'io.containerd.runtime.v2.task'
+const sandboxPlugin = 'io.containerd.sandbox.controller.v1.shim'
 
-/** The directory of one task. Shims insist that its last part is the task's id. */
+/** The directory of one task or sandbox. Shims insist that its last part is the task's id. */
 export interface Bundle {
   readonly namespace: string
   readonly id: string
@@ -22,7 +23,12 @@ export interface BundleRoots {
 }
 
 export function bundleRoots(state: string, root: string): BundleRoots {
-  return { state: join(state, plugin), root: join(root, plugin) }
+  return { state: join(state, taskPlugin), root: join(root, taskPlugin) }
+}
+
+/** Where sandboxes have theirs. */
+export function sandboxRoots(state: string, root: string): BundleRoots {
+  return { state: join(state, sandboxPlugin), root: join(root, sandboxPlugin) }
 }
 
 export function bundleOf(roots: BundleRoots, namespace: string, id: string): Bundle {

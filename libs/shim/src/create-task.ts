@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { cp, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Container } from '@flotilla/api/containerd/services/containers/v1/containers'
 import type { CreateTaskResponse } from '@flotilla/api/containerd/services/tasks/v1/tasks'
 import type { CreateTaskCommand } from '@flotilla/api/flotilla/node/v1/node'
 import type { Any } from '@flotilla/api/google/protobuf/any'
@@ -10,9 +11,8 @@ import {
   type Call,
   hasCode,
   invalidArgument,
-  RpcError,
+  prefixed,
   status,
-  toRpcError,
   unavailable,
   validateIdentifier,
 } from '@flotilla/rpc'
@@ -60,7 +60,7 @@ export async function createTask(
     log = followShimLog(node, bundle)
     clean = false
     const bootstrap =
-      given(request, options) ??
+      given(node, namespace, container, request, options) ??
       (await prefixed('failed to start shim: ', () => node.binaries.start(binary, bundle, options, call.signal)))
     await writeBootstrap(bundle, bootstrap)
     shim = await prefixed('failed to start shim: ', () => Shim.connect(bootstrap, namespace, id, call.signal))
@@ -112,14 +112,20 @@ async function requireFree(node: Node, bundle: Bundle): Promise<void> {
   if (running.length > 0) throw unavailable(`the shim of task ${bundle.id} does not answer`)
 }
 
-/** The shim of a sandbox that the caller names, instead of one to start. */
+/** The shim of a sandbox that the caller or the container names, instead of one to start. */
 function given(
+  node: Node,
+  namespace: string,
+  container: Container | undefined,
   { taskApiAddress, taskApiVersion }: { taskApiAddress: string; taskApiVersion: number },
   options: Any | undefined,
 ): Bootstrap | undefined {
   const old = runcOptions(options)
   const address = taskApiAddress || old?.taskApiAddress
-  if (!address) return undefined
+  if (!address) {
+    const sandbox = container?.sandbox ? node.sandboxes.get(taskKey(namespace, container.sandbox)) : undefined
+    return sandbox && { address: sandbox.shim.address, version: sandbox.shim.version, protocol: 'ttrpc' }
+  }
   return { address, version: taskApiVersion || old?.taskApiVersion || 2, protocol: 'ttrpc' }
 }
 
@@ -144,14 +150,4 @@ async function takeCheckpoint(bundle: Bundle, path: string, options: Any | undef
 function isRefusal(error: unknown): boolean {
   const cut = [status.CANCELLED, status.DEADLINE_EXCEEDED, status.UNAVAILABLE]
   return !cut.some((code) => hasCode(error, code))
-}
-
-/** Says which step failed, in the words that containerd's users search for; the code stays. */
-async function prefixed<T>(text: string, step: () => Promise<T>): Promise<T> {
-  try {
-    return await step()
-  } catch (error) {
-    const { code, message } = toRpcError(error)
-    throw new RpcError(code, `${text}${message}`, { cause: error })
-  }
 }

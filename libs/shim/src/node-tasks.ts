@@ -1,11 +1,11 @@
 import { join } from 'node:path'
 import { EventsDefinition as ForwardDefinition } from '@flotilla/api/containerd/services/events/ttrpc/v1/ttrpc'
-import type { NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
+import type { NodeSandboxesDefinition, NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import { Empty } from '@flotilla/api/google/protobuf/empty'
 import { invalidArgument, requireNamespace, type ServiceOf, unavailable } from '@flotilla/rpc'
 import { serveTtrpc } from '@flotilla/ttrpc'
 import { adoptTasks } from './adopt.ts'
-import { bundleRoots } from './bundle.ts'
+import { bundleRoots, sandboxRoots } from './bundle.ts'
 import { removeAbandonedCheckpoints } from './checkpoint-folder.ts'
 import { createTask } from './create-task.ts'
 import { deliverJournal } from './deliver.ts'
@@ -14,13 +14,15 @@ import { Journal } from './journal.ts'
 import { KeyedLock } from './keyed-lock.ts'
 import { Ledger } from './ledger.ts'
 import type { Node } from './node.ts'
+import { nodeSandboxes } from './node-sandboxes.ts'
 import { Recorder } from './recorder.ts'
 import { runningTasks } from './running-tasks.ts'
 import { ShimBinaries } from './shim-binary.ts'
 import { taskKey } from './task.ts'
 
-/** The tasks of this node. Disposing it leaves shims and containers running; a new one adopts them. */
-export type NodeTasks = ServiceOf<typeof NodeTasksDefinition> & AsyncDisposable
+/** The tasks of this node and the sandboxes that they may be in. Disposing it leaves shims and containers running; a new one adopts them. */
+export type NodeTasks = ServiceOf<typeof NodeTasksDefinition> &
+  AsyncDisposable & { readonly sandboxes: ServiceOf<typeof NodeSandboxesDefinition> }
 
 /** Milliseconds between two looks for what the ledger may forget. */
 const expiryInterval = 60_000
@@ -61,6 +63,8 @@ export async function createNodeTasks(given: NodeTasksDeps): Promise<NodeTasks> 
     deps,
     searchPath: env.PATH ?? '',
     roots: bundleRoots(deps.state, deps.root),
+    sandboxRoots: sandboxRoots(deps.state, deps.root),
+    sandboxes: new Map(),
     binaries: new ShimBinaries(deps, env),
     ledger,
     recorder,
@@ -78,7 +82,7 @@ export async function createNodeTasks(given: NodeTasksDeps): Promise<NodeTasks> 
   }
   stack.use(await serveTtrpc(deps.ttrpcAddress, [{ definition: ForwardDefinition, service: forward }]))
   stack.defer(() => {
-    for (const task of tasks.values()) task.release()
+    for (const held of [...tasks.values(), ...node.sandboxes.values()]) held.release()
   })
   const ended = new AbortController()
   const expiry = setInterval(() => ledger.expire((namespace, id) => tasks.has(taskKey(namespace, id))), expiryInterval)
@@ -98,9 +102,17 @@ export async function createNodeTasks(given: NodeTasksDeps): Promise<NodeTasks> 
   await adoptTasks(node)
   await removeAbandonedCheckpoints(deps.root)
 
+  const sandboxes = nodeSandboxes(node)
   const resources = stack.move()
   return {
     ...runningTasks(node),
+    sandboxes: {
+      ...sandboxes,
+      async create(request, call) {
+        if (stopping) throw unavailable(`node "${deps.nodeName}" is stopping`)
+        return await sandboxes.create(request, call)
+      },
+    },
     async create(command, call) {
       const namespace = requireNamespace(call)
       if (stopping) throw unavailable(`node "${deps.nodeName}" is stopping`)

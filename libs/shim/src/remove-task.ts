@@ -23,10 +23,18 @@ const cleanupTimeout = 10_000
 /** Status of a process of which nobody knows how it ended; containerd's. */
 const unknownStatus = 255
 
+/** Whether a shim hosts a sandbox other than the one that is about to go: it ends with the sandbox, not with its tasks. */
+function isOfSandbox(node: Node, shim: Shim, bundle: Bundle): boolean {
+  const all = [...node.sandboxes.values()]
+  return all.some((sandbox) => sandbox.bundle.path !== bundle.path && sandbox.shim.address === shim.address)
+}
+
 /**
- * Whether another task has the same shim, as the containers of a pod have. The task may itself be in the table or not.
+ * Whether another task or a sandbox has the same shim, as the containers of a pod have. The task may itself be in the
+ * table or not.
  */
 function isShared(node: Node, shim: Shim, bundle: Bundle): boolean {
+  if (isOfSandbox(node, shim, bundle)) return true
   for (const task of node.tasks.values()) {
     const same = task.namespace === bundle.namespace && task.id === bundle.id
     if (!same && task.shim.address === shim.address) return true
@@ -37,6 +45,7 @@ function isShared(node: Node, shim: Shim, bundle: Bundle): boolean {
 /** Tells a shim to end and makes sure that it does, unless others need it. */
 export async function endShim(node: Node, shim: Shim, bundle: Bundle): Promise<void> {
   const { id, namespace } = bundle
+  if (isOfSandbox(node, shim, bundle)) return shim[Symbol.dispose]()
   // It may close the connection before its answer is out; what counts is that it ends.
   await shim.tasks.shutdown({ id, now: false }, makeCall({ namespace, timeout: shutdownTimeout })).catch(() => {})
   if (isShared(node, shim, bundle)) return shim[Symbol.dispose]()

@@ -1,3 +1,4 @@
+import { SandboxDefinition } from '@flotilla/api/containerd/runtime/sandbox/v1/sandbox'
 import { TaskDefinition } from '@flotilla/api/containerd/task/v3/task'
 import { hasCode, makeCall, type ServiceOf, status, unimplemented } from '@flotilla/rpc'
 import { connectTtrpc, type TtrpcConnection, ttrpcClientOf } from '@flotilla/ttrpc'
@@ -5,6 +6,9 @@ import { type Bootstrap, socketPath } from './bootstrap.ts'
 
 /** The task API as a shim serves it; versions 2 and 3 have the same messages. */
 export type ShimTasks = ServiceOf<typeof TaskDefinition>
+
+/** The sandbox API, of the shims that have one. */
+export type ShimSandboxes = ServiceOf<typeof SandboxDefinition>
 
 const apis = {
   2: { ...TaskDefinition, fullName: 'containerd.task.v2.Task' },
@@ -68,6 +72,15 @@ export class Shim implements Disposable {
 
   get tasks(): ShimTasks {
     return this.#tasks
+  }
+
+  /** UNIMPLEMENTED, call by call, from a shim of containerd 1.6. */
+  get sandboxes(): ShimSandboxes {
+    return ttrpcClientOf(SandboxDefinition, this.#connection)
+  }
+
+  get version(): 2 | 3 {
+    return this.#version
   }
 
   /** Whether we let go of it. */

@@ -5,7 +5,7 @@ import type { Node } from './node.ts'
 import { type Task, taskKey } from './task.ts'
 
 /** Longest wait of one command, milliseconds. */
-const longestWait = 20_000
+export const longestWait = 20_000
 
 /**
  * Metadata that a caller sets when it asks again for a process that it knows was there: then an exit that happened
@@ -71,7 +71,8 @@ async function waitAtShim(task: Task, execId: string): Promise<Exit> {
   }
 }
 
-async function within(exited: Promise<Exit>, timeout: number, signal: AbortSignal): Promise<Exit | undefined> {
+/** What a promise resolves to, or undefined after so many milliseconds. */
+export async function within<T>(exited: Promise<T>, timeout: number, signal: AbortSignal): Promise<T | undefined> {
   signal.throwIfAborted()
   const { promise: over, reject, resolve } = Promise.withResolvers<undefined>()
   const timer = setTimeout(resolve, timeout, undefined)

@@ -9,6 +9,7 @@ import { leases } from './leases.ts'
 import { namespaces } from './namespaces.ts'
 import { nodeAgent } from './node-agent.ts'
 import { nodes } from './nodes.ts'
+import { sandboxes } from './sandboxes.ts'
 import { snapshots } from './snapshots.ts'
 import { stdio } from './stdio.ts'
 import { tasks } from './tasks.ts'
@@ -24,6 +25,7 @@ export const parts: readonly Part[] = [
   snapshots,
   diff,
   nodeAgent,
+  sandboxes,
   tasks,
   stdio,
   introspection,
@@ -41,6 +43,7 @@ export {
   namespaces,
   nodeAgent,
   nodes,
+  sandboxes,
   snapshots,
   stdio,
   tasks,

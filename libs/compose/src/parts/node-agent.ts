@@ -1,5 +1,5 @@
 import { EventsDefinition } from '@flotilla/api/containerd/services/events/v1/events'
-import { DriversDefinition, NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
+import { DriversDefinition, NodeSandboxesDefinition, NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import { announce, describing, joinCluster } from '@flotilla/cluster'
 import { createDrivers } from '@flotilla/drivers'
 import { makeCall } from '@flotilla/rpc'
@@ -14,7 +14,7 @@ const version = '0.1.0'
 /** What only a machine's own process can do: its snapshot directories, its shims. */
 export const nodeAgent: Part = {
   name: 'node-agent',
-  serves: [DriversDefinition, NodeTasksDefinition],
+  serves: [DriversDefinition, NodeTasksDefinition, NodeSandboxesDefinition],
   async build({ bus, client, config, logger, metadata, metrics, own, program, serveOnNode, socket, whenListening }) {
     const name = config.nodeName
     const membership = await joinCluster({ metadata, nats: bus.nats, name, root: config.root })
@@ -34,6 +34,7 @@ export const nodeAgent: Part = {
       }),
     )
     serveOnNode(NodeTasksDefinition, tasks)
+    serveOnNode(NodeSandboxesDefinition, tasks.sandboxes)
     gaugeTasks({ metadata, metrics }, tasks)
     const describe = describing({
       name,

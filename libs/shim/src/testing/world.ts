@@ -30,6 +30,9 @@ export interface TaskOptions {
   readonly runtime?: string
 }
 
+/** The tasks of an agent, in this process or another. */
+type RemoteTasks = Omit<NodeTasks, typeof Symbol.asyncDispose | 'sandboxes'>
+
 /** A node with its directories, a busybox root and its events, and what a test asks of it again and again. */
 export class TestWorld implements AsyncDisposable {
   readonly temp: TempWorld
@@ -38,7 +41,7 @@ export class TestWorld implements AsyncDisposable {
   readonly shim: string
   #tasks: NodeTasks | undefined
   /** The tasks of an agent in another process, instead of our own. */
-  #remote: Omit<NodeTasks, typeof Symbol.asyncDispose> | undefined
+  #remote: RemoteTasks | undefined
   #hangUp = () => {}
 
   private constructor(temp: TempWorld, shim: string) {
@@ -68,14 +71,19 @@ export class TestWorld implements AsyncDisposable {
     return world
   }
 
-  get tasks(): Omit<NodeTasks, typeof Symbol.asyncDispose> {
+  get tasks(): RemoteTasks {
     const tasks = this.#remote ?? this.#tasks
     if (!tasks) throw new Error('the node is down')
     return tasks
   }
 
+  get sandboxes(): NodeTasks['sandboxes'] {
+    if (!this.#tasks) throw new Error('the node is down')
+    return this.#tasks.sandboxes
+  }
+
   /** Speaks to an agent in another process from now on, or to none. */
-  use(remote: Omit<NodeTasks, typeof Symbol.asyncDispose> | undefined, hangUp = () => {}): void {
+  use(remote: RemoteTasks | undefined, hangUp = () => {}): void {
     this.#hangUp()
     this.#hangUp = hangUp
     this.#remote = remote
