@@ -92,7 +92,11 @@ async function start(options: AppOptions, config: Config, listen: string | undef
       // At the cluster's endpoint the caller or the scheduler says which node; a socket is its node's.
       const isSocket = caller.certificate === undefined
       const completed = isSocket ? throughNode(call, config.nodeName) : fromElsewhere(call)
-      return gate(options.isGateway ? completed : call, target, caller)
+      const admission = gate(options.isGateway ? completed : call, target, caller)
+      // Who is at no socket has FIFOs by our Stdio service, and those are here.
+      return isSocket || !options.isGateway
+        ? admission
+        : { ...admission, call: atSocketOf(admission.call, config.nodeName) }
     },
   })
   const peerServer =
@@ -198,6 +202,10 @@ function fromElsewhere(call: Call): Call {
   metadata.delete('flotilla-socket-node')
   metadata.delete('flotilla-node-by')
   return withCall(call, { metadata })
+}
+
+function atSocketOf(call: Call, node: string): Call {
+  return withCall(call, { metadata: new Map([...call.metadata, ['flotilla-socket-node', node]]) })
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

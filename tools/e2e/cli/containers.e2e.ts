@@ -63,6 +63,7 @@ suite(
         env: envOf(fixture),
         terminal: true,
       })
+      await running.prints(/# /)
       running.child.stdin.write('stty size; tty\n')
       await running.prints(/24 80\r?\n\/dev\/pts\/0/)
       running.child.stdin.write('exit 3\n')

@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Metric } from '@flotilla/api/containerd/types/types'
-import { Metrics as MetricsV1 } from '@flotilla/api/io/containerd/cgroups/v1/cgroups'
-import { Metrics as MetricsV2 } from '@flotilla/api/io/containerd/cgroups/v2/cgroups'
 import { type Client, dateOf } from '@flotilla/client'
 import { type Command, flag, number, text } from '../command.ts'
+import { fieldOf } from '../field.ts'
 import { print, printList, size } from '../print.ts'
 import { listContainers } from './ps.ts'
 
@@ -18,15 +17,21 @@ interface Usage {
   readonly processes: number
 }
 
+// Field numbers of io.containerd.cgroups.v1.Metrics and v2.Metrics.
+const fields = {
+  v1: { cpu: [3, 1, 1], nanoseconds: 1, memory: [4, 33, 2], processes: [2, 1] },
+  v2: { cpu: [2, 1], nanoseconds: 1_000, memory: [4, 32], processes: [1, 1] },
+} as const
+
 export function usageOf({ timestamp, data }: Metric): Usage {
   const bytes = data?.value ?? new Uint8Array()
-  const at = dateOf(timestamp).getTime()
-  if (data?.typeUrl.includes('cgroups.v2')) {
-    const { cpu, memory, pids } = MetricsV2.decode(bytes)
-    return { at, cpu: (cpu?.usageUsec ?? 0) * 1_000, memory: memory?.usage ?? 0, processes: pids?.current ?? 0 }
+  const { cpu, nanoseconds, memory, processes } = fields[data?.typeUrl.includes('cgroups.v2') ? 'v2' : 'v1']
+  return {
+    at: dateOf(timestamp).getTime(),
+    cpu: fieldOf(bytes, cpu) * nanoseconds,
+    memory: fieldOf(bytes, memory),
+    processes: fieldOf(bytes, processes),
   }
-  const { cpu, memory, pids } = MetricsV1.decode(bytes)
-  return { at, cpu: cpu?.usage?.total ?? 0, memory: memory?.usage?.usage ?? 0, processes: pids?.current ?? 0 }
 }
 
 async function measure(client: Client): Promise<Map<string, Usage>> {
