@@ -44,6 +44,11 @@ export interface Config {
     /** `walking`, or names of proxy plugins; at least one. */
     readonly order: readonly string[]
   }
+  readonly registry: {
+    /** Directories of hosts.toml files, separated by `:`. */
+    readonly hostsDir: string
+    readonly maxDownloads: number
+  }
   readonly events: { readonly retentionHours: number; readonly retentionCount: number }
   readonly gc: {
     /** Milliseconds. */
@@ -207,6 +212,10 @@ export function loadConfig(settings: Settings = {}): Config {
       workers: number('diff.workers'),
       syncFs: values.get('diff.sync_fs') === true,
       order: differs(text('diff.order'), proxyPlugins),
+    },
+    registry: {
+      hostsDir: text('registry.hosts_dir'),
+      maxDownloads: number('registry.max_concurrent_downloads'),
     },
     events: { retentionHours: number('events.retention_hours'), retentionCount: number('events.retention_count') },
     gc: {

@@ -161,6 +161,18 @@ export const options = [
     value: false,
     text: 'Whether every applied layer is synced to disk before the answer.',
   },
+  {
+    path: 'registry.hosts_dir',
+    kind: 'string',
+    value: '/etc/containerd/certs.d:/etc/docker/certs.d',
+    text: 'Directories that say how to reach registries (HOST/hosts.toml), separated by colons; the first that has one counts.',
+  },
+  {
+    path: 'registry.max_concurrent_downloads',
+    kind: 'integer',
+    value: 6,
+    text: 'Downloads of blobs from registries at a time, over all pulls of this node.',
+  },
   { path: 'events.retention_hours', kind: 'number', value: 24, text: 'How long events can be replayed, hours.' },
   {
     path: 'events.retention_count',

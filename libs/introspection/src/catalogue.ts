@@ -41,6 +41,8 @@ const types = {
   service: 'io.containerd.service.v1',
   shim: 'io.containerd.shim.v1',
   snapshotter: 'io.containerd.snapshotter.v1',
+  streaming: 'io.containerd.streaming.v1',
+  transfer: 'io.containerd.transfer.v1',
   warning: 'io.containerd.warning.v1',
 } as const
 
@@ -74,7 +76,9 @@ const grpcServices = [
   'sandbox-controllers',
   'sandboxes',
   'snapshots',
+  'streaming',
   'tasks',
+  'transfer',
   'version',
 ]
 
@@ -137,6 +141,8 @@ export function catalogue(settings: IntrospectionSettings, drivers: readonly Dri
         exports: { address, ...exports },
         capabilities: [...capabilities],
       })),
+    { type: types.streaming, id: 'manager', requires: [types.metadata] },
+    { type: types.transfer, id: 'local', requires: [types.lease, types.metadata, types.differ] },
     { type: types.shim, id: 'manager', requires: [types.event, types.metadata] },
     {
       ...taskRuntime,

@@ -13,6 +13,7 @@ import { sandboxes } from './sandboxes.ts'
 import { snapshots } from './snapshots.ts'
 import { stdio } from './stdio.ts'
 import { tasks } from './tasks.ts'
+import { transfer } from './transfer.ts'
 
 /** Every part, in the order in which a process that has them all builds them. */
 export const parts: readonly Part[] = [
@@ -24,6 +25,7 @@ export const parts: readonly Part[] = [
   content,
   snapshots,
   diff,
+  transfer,
   nodeAgent,
   sandboxes,
   tasks,
@@ -47,4 +49,5 @@ export {
   snapshots,
   stdio,
   tasks,
+  transfer,
 }

@@ -1,0 +1,2 @@
+export { ContentWriter } from './content-writer.ts'
+export { readBlob } from './read-blob.ts'

@@ -1,0 +1,153 @@
+import type { ImageStore, OCIRegistry } from '@flotilla/api/containerd/types/transfer/transfer'
+import { readBlob } from '@flotilla/content-client'
+import { maxManifestSize, type Repository, sourceLabels } from '@flotilla/registry'
+import { type Call, hasCode, invalidArgument, notFound, RpcError, status, withCall } from '@flotilla/rpc'
+import type { TransferDeps } from './deps.ts'
+import { type Descriptor, kindOf, refOf, toWire } from './descriptor.ts'
+import { namesOf } from './image-names.ts'
+import { ingest } from './ingest.ts'
+import { underLease } from './lease.ts'
+import { type Progress, Tracker } from './progress.ts'
+import { repositoryOf } from './registry-access.ts'
+import { saveImage } from './save-image.ts'
+import { childLabels, childrenIn, selected } from './tree.ts'
+import { labels } from './unpack.ts'
+import { unpackImage } from './unpack-images.ts'
+
+const legacyManifest = 'application/vnd.docker.distribution.manifest.v1+prettyjws'
+
+/** Connections that share one large blob. */
+const ranges = 2
+
+/** Fetches an image from a registry, unpacks it and gives it its names. */
+export async function pull(
+  deps: TransferDeps,
+  source: OCIRegistry,
+  store: ImageStore,
+  progress: Progress,
+  call: Call,
+): Promise<void> {
+  const from = `OCI Registry (${source.reference})`
+  await underLease(deps, call, async (leased) => {
+    progress.report(`Resolving from ${from}`)
+    const repository = repositoryOf(deps, source, leased)
+    const target: Descriptor = await resolve(repository, leased)
+    progress.report(`Pulling from ${from}`)
+    progress.report('fetching image content', { name: source.reference, desc: toWire(target) })
+    await fetchImage({ deps, repository, store, progress, name: source.reference }, target, leased)
+    const names = namesOf(store, target)
+    if (names.length === 0) throw notFound('no image name found')
+    for (const name of names) {
+      await saveImage(deps, name, toWire(target), store.labels, leased)
+      progress.report('saved', { name, desc: toWire(target) })
+    }
+    progress.report(`Completed pull from ${from}`)
+  })
+}
+
+async function resolve(repository: Repository, call: Call): Promise<Descriptor> {
+  try {
+    const { mediaType, digest, size } = await repository.resolve(call.signal)
+    if (mediaType === legacyManifest) throw invalidArgument('schema 1 image manifests are no longer supported')
+    return { mediaType, digest, size }
+  } catch (error) {
+    if (!(error instanceof RpcError)) throw error
+    throw new RpcError(error.code, `failed to resolve image: ${error.message}`, { cause: error })
+  }
+}
+
+interface Fetching {
+  readonly deps: TransferDeps
+  readonly repository: Repository
+  readonly store: ImageStore
+  readonly progress: Progress
+  /** Under which progress is shown. */
+  readonly name: string
+}
+
+/** Brings what a store wants of an image into content, all of it at once, and unpacks it while it comes. */
+async function fetchImage(fetching: Fetching, target: Descriptor, call: Call): Promise<void> {
+  const { deps, progress, repository, store } = fetching
+  using tracker = new Tracker(progress, fetching.name, 'downloading')
+  const failed = new AbortController()
+  const signal = AbortSignal.any([call.signal, failed.signal])
+  const during = withCall(call, { signal })
+  const blobs = new Map<string, Promise<void>>()
+  const running: Promise<void>[] = []
+  const begin = (work: Promise<void>) => {
+    work.catch((error: unknown) => failed.abort(error))
+    running.push(work)
+    return work
+  }
+
+  /** A blob, once for each image however often it is named. */
+  const fetchOnce = (descriptor: Descriptor): Promise<void> => {
+    const known = blobs.get(descriptor.digest)
+    if (known !== undefined) return known
+    tracker.add(descriptor)
+    const work = begin(fetchBlob(deps, repository, descriptor, tracker, during))
+    blobs.set(descriptor.digest, work)
+    return work
+  }
+
+  const fetchTree = async (descriptor: Descriptor): Promise<void> => {
+    const kind = kindOf(descriptor)
+    await fetchOnce(descriptor)
+    if (kind !== 'manifest' && kind !== 'index') return
+    const bytes = await readBlob(deps.content, descriptor.digest, maxManifestSize, during)
+    const children = childrenIn(bytes, descriptor)
+    await labels(deps, descriptor.digest, childLabels(children), during)
+    const wanted = selected(descriptor, children, store)
+    tracker.children(descriptor, wanted)
+    for (const child of wanted) begin(kind === 'index' ? fetchTree(child) : fetchOnce(child))
+    if (kind === 'manifest') begin(unpackImage(deps, store, wanted, fetchOnce, tracker, during))
+  }
+
+  begin(fetchTree(target))
+  // Work begins more work; nothing may go on when this returns.
+  for (let done = 0; done < running.length; ) {
+    const batch = running.slice(done)
+    await Promise.allSettled(batch)
+    done += batch.length
+  }
+  call.signal.throwIfAborted()
+  if (failed.signal.aborted) throw failed.signal.reason
+}
+
+async function fetchBlob(
+  deps: TransferDeps,
+  repository: Repository,
+  descriptor: Descriptor,
+  tracker: Tracker,
+  call: Call,
+): Promise<void> {
+  // Whoever asks for the same blob meanwhile finds it there afterwards.
+  using _ = await deps.turns.take(descriptor.digest, call.signal)
+  const { existed } = await ingest(
+    deps,
+    {
+      ref: refOf(descriptor),
+      size: descriptor.size,
+      digest: descriptor.digest,
+      labels: sourceLabels(repository.reference),
+      open: (offset) => repository.fetch(descriptor, { offset, ranges, signal: call.signal }),
+      moved: (offset) => tracker.moved(descriptor, offset),
+    },
+    call,
+  )
+  if (existed) await addSource(deps, repository, descriptor, call)
+  tracker.ended(descriptor, existed ? 'already exists' : 'complete')
+}
+
+/** Notes that this repository has the blob too. */
+async function addSource(deps: TransferDeps, { reference }: Repository, { digest }: Descriptor, call: Call) {
+  const { info } = await deps.content.info({ digest }, call)
+  const wanted = sourceLabels(reference, info?.labels ?? {})
+  const isKnown = Object.entries(wanted).every(([key, value]) => info?.labels[key] === value)
+  if (isKnown) return
+  await labels(deps, digest, wanted, call).catch((error: unknown) => {
+    if (!hasCode(error, status.INVALID_ARGUMENT)) throw error
+    // More repositories than a label can name; the others will do.
+    deps.logger.debug({ err: error, digest }, 'the source of a blob is not noted')
+  })
+}

@@ -1,0 +1,48 @@
+import type { OCIRegistry } from '@flotilla/api/containerd/types/transfer/transfer'
+import { AuthType } from '@flotilla/api/containerd/types/transfer/transfer'
+import type { Credential, CredentialSource, Repository } from '@flotilla/registry'
+import { type Call, permissionDenied } from '@flotilla/rpc'
+import { pack, unpackAny } from './any.ts'
+import type { TransferDeps } from './deps.ts'
+import type { OpenStream } from './open-stream.ts'
+import { authRequest, authResponse } from './types.ts'
+
+/** The repository that a transfer names, with the client's way to it and its credentials. */
+export function repositoryOf(deps: TransferDeps, { reference, resolver }: OCIRegistry, call: Call): Repository {
+  // Whoever calls over the network has no say about files here.
+  if (resolver?.hostDir && call.metadata.has('flotilla-caller'))
+    throw permissionDenied('a hosts directory is for callers on this machine')
+  const stream = resolver?.authStream ? deps.streams.get(resolver.authStream, call) : undefined
+  return deps.registry.repository(reference, {
+    headers: resolver?.headers ?? {},
+    ...(stream === undefined ? {} : { credentials: askOver(stream, reference) }),
+    ...(resolver?.hostDir ? { hostsDir: resolver.hostDir } : {}),
+    ...(resolver?.defaultScheme ? { defaultScheme: resolver.defaultScheme } : {}),
+  })
+}
+
+/** Asks the client, one question at a time. */
+function askOver(stream: OpenStream, reference: string): CredentialSource {
+  let last: Promise<unknown> = Promise.resolve()
+  const ask = async (host: string, challenge: string): Promise<Credential | undefined> => {
+    await stream.send(pack(authRequest, { host, reference, wwwauthenticate: [challenge] }))
+    const answer = await stream.receive()
+    if (answer === undefined) return undefined
+    const { authType, secret, username } = unpackAny(authResponse, answer)
+    switch (authType) {
+      case AuthType.CREDENTIALS:
+        return { kind: 'password', username, password: secret }
+      case AuthType.REFRESH:
+        return { kind: 'refresh', token: secret }
+      case AuthType.HEADER:
+        return { kind: 'header', value: secret }
+      default:
+        return undefined
+    }
+  }
+  return (host, challenge) => {
+    const asked = last.then(() => ask(host, challenge))
+    last = asked.catch(() => {})
+    return asked
+  }
+}

@@ -1,0 +1,63 @@
+import type { ImageStore } from '@flotilla/api/containerd/types/transfer/transfer'
+import { readBlob } from '@flotilla/content-client'
+import { maxManifestSize } from '@flotilla/registry'
+import { type Call, failedPrecondition } from '@flotilla/rpc'
+import type { TransferDeps } from './deps.ts'
+import { type Descriptor, kindOf } from './descriptor.ts'
+import { hostPlatform, type Platform, rankOf } from './platform.ts'
+import type { Tracker } from './progress.ts'
+import { parseObject } from './tree.ts'
+import { defaultSnapshotter, unpack } from './unpack.ts'
+
+/** What an image's configuration says that unpacking needs. */
+interface ImageConfig {
+  readonly platform: Platform
+  readonly diffIds: readonly string[]
+}
+
+async function readConfig(deps: TransferDeps, config: Descriptor, call: Call): Promise<ImageConfig> {
+  const where = `config ${config.digest}`
+  const found = parseObject(await readBlob(deps.content, config.digest, maxManifestSize, call), where)
+  const text = (value: unknown) => (typeof value === 'string' ? value : '')
+  const rootfs = found.rootfs as { diff_ids?: unknown } | undefined
+  const diffIds = rootfs?.diff_ids ?? []
+  if (!Array.isArray(diffIds) || !diffIds.every((one) => typeof one === 'string'))
+    throw failedPrecondition(`${where}: diff_ids is no list of digests`)
+  const platform = { os: text(found.os), architecture: text(found.architecture), variant: text(found.variant) }
+  return { platform, diffIds }
+}
+
+/**
+ * Unpacks the layers among a manifest's children as a store wants it, once for each of its snapshotters.
+ *
+ * @param ready resolves when a child is in content
+ */
+export async function unpackImage(
+  deps: TransferDeps,
+  store: ImageStore,
+  children: readonly Descriptor[],
+  ready: (child: Descriptor) => Promise<void>,
+  tracker: Tracker | undefined,
+  call: Call,
+): Promise<void> {
+  const config = children.find((child) => kindOf(child) === 'config')
+  const layers = children.filter((child) => kindOf(child) === 'layer')
+  if (config === undefined || layers.length === 0 || store.unpacks.length === 0) return
+  await ready(config)
+  const { platform, diffIds } = await readConfig(deps, config, call)
+  const snapshotters = new Set(
+    store.unpacks
+      .filter((one) => rankOf([isGiven(one.platform) ? one.platform : hostPlatform], platform) >= 0)
+      .map(({ snapshotter }) => snapshotter || defaultSnapshotter),
+  )
+  for (const snapshotter of snapshotters)
+    await unpack(
+      deps,
+      { snapshotter, layers, diffIds, config, ready, told: (layer, event) => tracker?.ended(layer, event) },
+      call,
+    )
+}
+
+function isGiven<T extends { os: string; architecture: string }>(platform: T | undefined): platform is T {
+  return platform !== undefined && (platform.os !== '' || platform.architecture !== '')
+}
