@@ -14,7 +14,7 @@ export function nameOf(any: Any): string {
 
 /** Clients written in Go expect the bare name. */
 export function pack<T>({ name, type }: NamedType<T>, message: T): Any {
-  return Any.fromPartial({ typeUrl: name, value: type.encode(message).finish() })
+  return Any.fromPartial({ typeUrl: name, value: Buffer.from(type.encode(message).finish()) })
 }
 
 /** @throws INVALID_ARGUMENT when it holds another message, or bytes that are none. */

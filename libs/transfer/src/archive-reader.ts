@@ -3,7 +3,7 @@ import { pipeline, Readable } from 'node:stream'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { detectCompression } from '@flotilla/layers'
 import { type Call, failedPrecondition, invalidArgument, RpcError } from '@flotilla/rpc'
-import { extract } from 'tar-stream'
+import { extract, type Header } from 'tar-stream'
 import type { TransferDeps } from './deps.ts'
 import { ingest } from './ingest.ts'
 
@@ -23,6 +23,9 @@ export interface Archive {
   /** Docker's `manifest.json`, when there is one. */
   readonly manifest: Buffer | undefined
 }
+
+/** A member of a tar; its bytes are read before the next one comes. */
+type TarEntry = Readable & { readonly header: Header }
 
 /** Files that are read into memory are no larger: bytes. */
 const maxDocument = 20 * 1024 * 1024
@@ -47,7 +50,7 @@ export async function readArchive(
   // Whichever of the two ends badly destroys the other; the loop below then throws.
   pipeline(Readable.from(bytes, { objectMode: false }), entries, () => {})
   try {
-    for await (const entry of entries) {
+    for await (const entry of entries as AsyncIterable<TarEntry>) {
       const { name, type, size = 0, linkname } = entry.header
       const path = posix.normalize(name).replace(/^\/+/, '')
       if (type === 'symlink' && linkname) links.set(path, posix.join(posix.dirname(path), linkname))

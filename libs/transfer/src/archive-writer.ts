@@ -34,7 +34,7 @@ export async function* archiveOf(
     await writing
     throw error
   } finally {
-    archive.destroy()
+    archive.destroy(new Error('nobody reads the archive any more'))
   }
 }
 
