@@ -61,7 +61,7 @@ async function write(
         ended.promise.catch(() => {})
         for await (const { data } of deps.content.read({ digest, offset: 0, size: 0 }, call))
           if (!sink.write(data)) await drained(sink)
-        sink.end()
+        sink.end(undefined)
         await ended.promise
       }
     }
