@@ -25,7 +25,7 @@ export async function exportImages(
     const images = await imagesOf(deps, store, leased)
     const stream = deps.streams.get(destination.stream, leased)
     await sendBytes(stream, archiveOf(deps, images, destination, leased))
-    progress.report('Completed export')
+    progress.conclude('Completed export')
   })
 }
 

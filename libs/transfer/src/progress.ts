@@ -1,4 +1,5 @@
 import { Progress as ProgressMessage } from '@flotilla/api/containerd/types/transfer/transfer'
+import type { Descriptor as WireDescriptor } from '@flotilla/api/containerd/types/types'
 import { pack } from './any.ts'
 import { type Descriptor, refOf, toWire } from './descriptor.ts'
 import type { OpenStream } from './open-stream.ts'
@@ -12,6 +13,7 @@ export class Progress implements AsyncDisposable {
   readonly #stream: OpenStream | undefined
   #sent: Promise<void> = Promise.resolve()
   #unsent = 0
+  #lastNamed: (() => void) | undefined
 
   constructor(stream: OpenStream | undefined) {
     this.#stream = stream
@@ -25,6 +27,7 @@ export class Progress implements AsyncDisposable {
   report(event: string, about: { readonly [K in keyof ProgressMessage]?: ProgressMessage[K] } = {}): void {
     const stream = this.#stream
     if (stream === undefined) return
+    if (about.name) this.#lastNamed = () => this.report(event, about)
     const message = pack(progressType, ProgressMessage.fromPartial({ event, ...about }))
     this.#unsent++
     this.#sent = this.#sent.then(async () => {
@@ -32,6 +35,12 @@ export class Progress implements AsyncDisposable {
       await stream.send(message).catch(() => {})
       this.#unsent--
     })
+  }
+
+  /** Says that it is done. A client draws when something with a name changes, so the last of these is said again. */
+  conclude(event: string, about: { readonly desc?: WireDescriptor } = {}): void {
+    this.report(event, about)
+    this.#lastNamed?.()
   }
 
   /** Returns when the client has heard everything. */

@@ -41,7 +41,7 @@ export async function pull(
       await saveImage(deps, name, toWire(target), store.labels, leased)
       progress.report('saved', { name, desc: toWire(target) })
     }
-    progress.report(`Completed pull from ${from}`)
+    progress.conclude(`Completed pull from ${from}`)
   })
 }
 

@@ -44,7 +44,7 @@ export async function push(
     for (const manifest of manifests) await pushOne(manifest, call.signal)
   }
   progress.report('pushed content', { name: image.name, desc: toWire(target) })
-  progress.report(`Completed push to ${to}`, { desc: toWire(target) })
+  progress.conclude(`Completed push to ${to}`, { desc: toWire(target) })
 }
 
 interface Parts {
