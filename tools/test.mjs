@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const help = `usage: tools/test [--only lint,unit,e2e,reference] [--system standalone,services]
-                  [--suites bench/,ctr/,input/,kill/,wire/,client/,cli/,endpoint/] [FILTER]
+                  [--suites bench/,ctr/,docker/,input/,kill/,wire/,client/,cli/,endpoint/] [FILTER]
 
 Installs what is missing, then runs, in this order:
   lint       formatting and lint rules, package boundaries, types, the wire check, the compose file
@@ -22,7 +22,7 @@ const { values, positionals } = parseArgs({
   options: {
     only: { type: 'string', default: 'lint,unit,e2e,reference' },
     system: { type: 'string', default: 'standalone,services' },
-    suites: { type: 'string', default: 'bench/,ctr/,input/,kill/,wire/,client/,cli/,endpoint/' },
+    suites: { type: 'string', default: 'bench/,ctr/,docker/,input/,kill/,wire/,client/,cli/,endpoint/' },
     help: { type: 'boolean', short: 'h' },
   },
 })

@@ -11,9 +11,10 @@ export function fromMetadata(metadata: Metadata): Pick<Call, 'namespace' | 'leas
     const value = metadata.get(key)[0]
     if (typeof value === 'string' && key !== namespaceKey && key !== leaseKey) rest.set(key, value)
   }
+  // A name that came twice (BuildKit sets its namespace beside dockerd's) reaches us as one value: Node's http2 joins.
   const first = (key: string) => {
     const value = metadata.get(key)[0]
-    return typeof value === 'string' ? value : undefined
+    return typeof value === 'string' ? value.split(', ', 1)[0] : undefined
   }
   return { namespace: first(namespaceKey), lease: first(leaseKey), metadata: rest }
 }

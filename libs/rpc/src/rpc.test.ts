@@ -7,7 +7,7 @@ import {
   type ReadContentResponse,
   type WriteContentRequest,
 } from '@flotilla/api/containerd/services/content/v1/content'
-import type { Client } from '@grpc/grpc-js'
+import { type Client, Metadata } from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
   type Call,
@@ -67,6 +67,26 @@ describe('a service over gRPC', () => {
     expect(seen).toMatchObject({ namespace: 'k8s.io', lease: 'l1' })
     expect(seen?.metadata.get('flotilla-node')).toBe('a')
     expect(seen?.deadline).toBeGreaterThan(Date.now())
+  })
+
+  it('takes the first of several namespaces and leases', async () => {
+    let seen: Call | undefined
+    await start({
+      info: async (_, call) => {
+        seen = call
+        return InfoResponse.fromPartial({})
+      },
+    })
+    const headers = new Metadata()
+    for (const value of ['moby', 'buildkit']) headers.add('containerd-namespace', value)
+    for (const value of ['l1', 'l2']) headers.add('containerd-lease', value)
+    const unread = (bytes: Buffer) => bytes
+    await new Promise<void>((resolve, reject) => {
+      const answer = (error: Error | null) => (error === null ? resolve() : reject(error))
+      const path = '/containerd.services.content.v1.Content/Info'
+      channel.makeUnaryRequest(path, unread, unread, Buffer.alloc(0), headers, answer)
+    })
+    expect(seen).toMatchObject({ namespace: 'moby', lease: 'l1' })
   })
 
   it('keeps code and text of an error, and reports the call', async () => {
