@@ -10,16 +10,29 @@ export default defineConfig({
   test: {
     // Files share a system: one that has everything collected would take what another is about to look at.
     maxWorkers: 1,
-    projects: systems.map((system) => ({
-      test: {
-        name: system,
-        root: import.meta.dirname,
-        include: system === 'containerd' ? [...askedOfContainerd] : ['**/*.e2e.ts'],
-        globalSetup: './harness/shared-systems.ts',
-        env: { FLOTILLA_UNDER_TEST: system },
-        testTimeout: 60_000,
-        hookTimeout: 60_000,
+    projects: [
+      ...systems.map((system) => ({
+        test: {
+          name: system,
+          root: import.meta.dirname,
+          include: system === 'containerd' ? [...askedOfContainerd] : ['**/*.e2e.ts'],
+          exclude: ['cluster/**'],
+          globalSetup: './harness/shared-systems.ts',
+          env: { FLOTILLA_UNDER_TEST: system },
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      })),
+      // Several nodes at once, which each file makes for itself.
+      {
+        test: {
+          name: 'cluster',
+          root: import.meta.dirname,
+          include: ['cluster/**/*.e2e.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
       },
-    })),
+    ],
   },
 })

@@ -71,7 +71,7 @@ export const rules: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
     'read somewhere': 'List Get Watch',
     'admin cluster': 'Cordon Uncordon Drain Remove',
   }),
-  'flotilla.content.v1.LocalBlobs': methods({ node: 'Locate Sweep' }),
+  'flotilla.content.v1.LocalBlobs': methods({ node: 'Locate Sweep Writing Bring' }),
   'flotilla.events.v1.Log': methods({ 'read somewhere': 'Read Status' }),
   'flotilla.gc.v1.Collector': methods({ node: 'Collect' }),
   'flotilla.node.v1.Drivers': methods({ node: 'List Create Mounts Usage Commit Remove Ids' }),

@@ -44,7 +44,7 @@ export function createPeers(metadata: Metadata, presence: Presence, tls: TlsIden
         throw unavailable(`node "${node}": the secret of the cluster is not known yet`)
       }
       const known = secret
-      const channel = channels.get(address) ?? connect(address, { tls })
+      const channel = channels.get(address) ?? connect(address, { tls, serverName: node })
       channels.set(address, channel)
       const plain = clientOf(definition, channel) as Record<string, (request: unknown, call: Call) => unknown>
       const signed: Record<string, unknown> = {}

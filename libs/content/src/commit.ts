@@ -3,10 +3,11 @@ import { link, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ContentCreate } from '@flotilla/api/containerd/events/events'
 import { Info } from '@flotilla/api/containerd/services/content/v1/content'
-import { encode, eventOf, now, tables, validateLabels, withoutEmpty } from '@flotilla/metadata'
+import { addBlobNode, encode, eventOf, now, tables, validateLabels, withoutEmpty } from '@flotilla/metadata'
 import { alreadyExists, type Call, failedPrecondition, hasCode, notFound, status } from '@flotilla/rpc'
 import type { Digest } from './digest.ts'
 import type { OpenIngest } from './open-ingest.ts'
+import { keepCopies } from './peers/keep-copies.ts'
 import { contentResource, ingestResource, joinExisting, leaseOf, whereIs } from './records.ts'
 import type { Store } from './store.ts'
 import { sweepBlob } from './sweep.ts'
@@ -62,6 +63,7 @@ async function place(
       await putIntoPlace(store, ingest, digest, size)
       if (await record(store, call, ingest, digest, size, labels)) {
         await ingest.finish()
+        void keepCopies(store, ingest.namespace, digest, labels)
         return digest
       }
     }
@@ -120,5 +122,9 @@ async function putIntoPlace(store: Store, ingest: OpenIngest, digest: Digest, si
       await rename(beside, blob)
     }
   }
-  await store.directories.sync(store.layout.blobs(digest.algorithm))
+  await Promise.all([
+    store.directories.sync(store.layout.blobs(digest.algorithm)),
+    // Before the record: whoever is listed may lack the blob, who has it is listed.
+    store.peers === undefined ? undefined : addBlobNode(store.metadata, digest.text, store.node),
+  ])
 }

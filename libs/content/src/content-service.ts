@@ -1,15 +1,22 @@
 import { join } from 'node:path'
 import type { ContentDefinition } from '@flotilla/api/containerd/services/content/v1/content'
 import type { LocalBlobsDefinition } from '@flotilla/api/flotilla/content/v1/content'
+import type { BlobsDefinition as PeerBlobsDefinition } from '@flotilla/api/flotilla/peer/v1/peer'
 import type { Metadata } from '@flotilla/metadata'
-import { type ServiceOf, unavailable } from '@flotilla/rpc'
+import { requireNamespace, type ServiceOf, unavailable } from '@flotilla/rpc'
 import { Adoptions } from './adoptions.ts'
 import { info, list, remove, update } from './catalogue.ts'
+import { parseDigest } from './digest.ts'
 import { DigestLocks } from './digest-locks.ts'
 import { DirectorySync } from './directory-sync.ts'
 import { abort, listStatuses, status } from './ingests.ts'
 import { layoutOf, makeDirectories } from './layout.ts'
 import { locate } from './locate.ts'
+import { Arrivals } from './peers/arrivals.ts'
+import { bringNamed } from './peers/bring.ts'
+import { readForPeers, statForPeers } from './peers/for-peers.ts'
+import type { Peers } from './peers/peers.ts'
+import { tellOfBlobs } from './peers/tell-of-blobs.ts'
 import { read } from './read.ts'
 import { recover } from './recover.ts'
 import { lockRoot } from './root-lock.ts'
@@ -27,11 +34,17 @@ export interface ContentServiceDeps {
   readonly nodeName: string
   readonly policy: SharingPolicy
   readonly logger?: StoreLogger | undefined
+  /** The other nodes of the cluster; absent for a machine alone. */
+  readonly peers?: Peers | undefined
+  /** Nodes that are to have each blob that did not come from a registry; 1 by default. */
+  readonly copies?: number | undefined
 }
 
 export interface ContentService extends AsyncDisposable {
   readonly content: ServiceOf<typeof ContentDefinition>
   readonly blobs: ServiceOf<typeof LocalBlobsDefinition>
+  /** For other nodes. */
+  readonly forPeers: ServiceOf<typeof PeerBlobsDefinition>
 }
 
 /**
@@ -57,12 +70,16 @@ export async function createContentService(deps: ContentServiceDeps): Promise<Co
     directories: new DirectorySync(),
     closing: closing.signal,
     logger: deps.logger,
+    peers: deps.peers,
+    copies: deps.copies ?? 1,
+    arrivals: new Arrivals(),
   }
   stack.defer(async () => {
     closing.abort(unavailable('the content service is stopping'))
     await store.writers.close()
   })
   await recover(store)
+  if (deps.peers !== undefined) void tellOfBlobs(store)
 
   const owned = stack.move()
   return {
@@ -80,6 +97,17 @@ export async function createContentService(deps: ContentServiceDeps): Promise<Co
     blobs: {
       locate: answering((request, call) => locate(store, request, call)),
       sweep: answering((request, call) => sweep(store, request, call)),
+      writing: answering(async ({ ref }, call) => ({
+        open: store.writers.isHeld(requireNamespace(call), ref),
+      })),
+      bring: answering(async ({ digest }, call) => {
+        await bringNamed(store, parseDigest(digest), call)
+        return {}
+      }),
+    },
+    forPeers: {
+      stat: answering((request) => statForPeers(store, request)),
+      read: streaming((request) => readForPeers(store, request)),
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

@@ -7,6 +7,8 @@ import { algorithms, type Digest } from './digest.ts'
 export interface Layout {
   readonly root: string
   readonly ingests: string
+  /** Where blobs that come from other nodes are put together. */
+  readonly arrivals: string
   /** The file of a blob. */
   blob(digest: Digest): string
   /** The directory of blobs of one algorithm. */
@@ -20,6 +22,7 @@ export function layoutOf(root: string): Layout {
   return {
     root,
     ingests,
+    arrivals: join(root, 'arriving'),
     blob: (digest) => join(root, 'blobs', digest.algorithm, digest.hex),
     blobs: (algorithm) => join(root, 'blobs', algorithm),
     ingest: (namespace, ref) => join(ingests, createHash('sha256').update(internalRef(namespace, ref)).digest('hex')),
@@ -28,6 +31,7 @@ export function layoutOf(root: string): Layout {
 
 export async function makeDirectories(layout: Layout): Promise<void> {
   await mkdir(layout.ingests, { recursive: true })
+  await mkdir(layout.arrivals, { recursive: true })
   for (const algorithm of algorithms) await mkdir(layout.blobs(algorithm), { recursive: true })
 }
 

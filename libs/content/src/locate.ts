@@ -1,6 +1,7 @@
 import { type LocateRequest, LocateResponse } from '@flotilla/api/flotilla/content/v1/content'
 import { type Call, notFound, requireNamespace } from '@flotilla/rpc'
 import { parseDigest } from './digest.ts'
+import { bring } from './peers/bring.ts'
 import { blobSize, contentNotFound, contentRecord } from './records.ts'
 import type { Store } from './store.ts'
 
@@ -9,6 +10,7 @@ export async function locate(store: Store, request: LocateRequest, call: Call): 
   const digest = parseDigest(request.digest)
   const record = await contentRecord(store, requireNamespace(call), digest)
   if (record === undefined) throw contentNotFound(digest)
+  if (store.peers !== undefined) await bring(store, requireNamespace(call), record, call)
   const size = await blobSize(store, digest)
   if (size === undefined) throw notFound(`content ${digest.text} has no bytes on node ${store.node}`)
   return LocateResponse.fromPartial({ path: store.layout.blob(digest), size })

@@ -25,6 +25,7 @@ export interface OpenIngestParts {
   /** As stored with the ingest; 0 when unsaid. */
   readonly total: number
   readonly algorithm: Algorithm
+  readonly expected?: string | undefined
   readonly startedAt: Timestamp
   readonly updatedAt: Timestamp
   readonly bytes: IngestBytes | Adopted
@@ -39,6 +40,8 @@ export class OpenIngest {
   readonly ref: string
   readonly startedAt: Timestamp
   readonly total: number
+  /** The digest that it is to have; undefined when nobody said. */
+  readonly expected: string | undefined
   readonly #parts: OpenIngestParts
   #bytes: IngestBytes | Adopted
   #updatedAt: Timestamp
@@ -51,6 +54,7 @@ export class OpenIngest {
     this.ref = parts.record.ref
     this.startedAt = parts.startedAt
     this.total = parts.total
+    this.expected = parts.expected
     this.#parts = parts
     this.#bytes = parts.bytes
     this.#updatedAt = parts.updatedAt

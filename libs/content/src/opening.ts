@@ -9,8 +9,11 @@ import { type Digest, parseDigest } from './digest.ts'
 import { IngestBytes } from './ingest-bytes.ts'
 import { createIngest, readIngest, removeIngest } from './ingest-directory.ts'
 import { OpenIngest } from './open-ingest.ts'
-import { ingestRecord, ingestResource, joinExisting, leaseOf, whereIs } from './records.ts'
-import type { Store } from './store.ts'
+import { bringToAdopt } from './peers/bring.ts'
+import { refuseWhileWrittenElsewhere } from './peers/elsewhere.ts'
+import { isReachable } from './peers/reachable.ts'
+import { ingestResource, joinExisting, leaseOf, whereIs } from './records.ts'
+import type { SharingPolicy, Store } from './store.ts'
 import type { WriterPlace } from './writers.ts'
 
 /** Seconds that an ingest outlives its last opening when no lease holds it. */
@@ -46,6 +49,13 @@ export async function openIngest(store: Store, call: Call, opening: Opening): Pr
       if (await joinExisting(store, call, namespace, expected)) throw alreadyExists(`content ${expected.text}`)
       continue
     }
+    if (expected !== undefined && where === 'on another node' && (await isReachable(store, expected))) {
+      if (await joinExisting(store, call, namespace, expected)) throw alreadyExists(`content ${expected.text}`)
+      continue
+    }
+    await refuseWhileWrittenElsewhere(store, opening, call)
+    if (expected !== undefined && where === 'nowhere' && policyFor(store, call) === 'shared')
+      await bringToAdopt(store, expected, opening.total, call)
     const place = await store.writers.take(namespace, ref)
     try {
       // A record whose bytes are on another node does not keep anybody from bringing them to this one.
@@ -63,6 +73,10 @@ export async function openIngest(store: Store, call: Call, opening: Opening): Pr
   }
 }
 
+/** For callers over the network knowing a digest is no right to its bytes. */
+const policyFor = (store: Store, call: Call): SharingPolicy =>
+  call.metadata.has(callerHeader) ? 'isolated' : store.policy
+
 async function begin(
   store: Store,
   call: Call,
@@ -74,16 +88,16 @@ async function begin(
   const directory = store.layout.ingest(namespace, ref)
   // Held until the record is written, so that no sweep takes a blob that is being adopted.
   using _ = expected === undefined ? undefined : await store.digests.share(expected.text)
-  const [known, stored, adoptable] = await Promise.all([
-    ingestRecord(store, namespace, ref),
+  const [knownBytes, stored, adoptable] = await Promise.all([
+    store.metadata.get(namespace, tables.ingests, ref),
     readIngest(directory),
-    expected === undefined
-      ? undefined
-      : adoptableSize(store, expected, total, call.metadata.has(callerHeader) ? 'isolated' : store.policy),
+    expected === undefined ? undefined : adoptableSize(store, expected, total, policyFor(store, call)),
   ])
+  const known = knownBytes === undefined ? undefined : Ingest.decode(knownBytes)
   const adopted = expected === undefined || adoptable === undefined ? undefined : { digest: expected, size: adoptable }
   const otherTotal = stored !== undefined && total > 0 && stored.total > 0 && total !== stored.total
-  const resumed = known === undefined || otherTotal || adopted !== undefined ? undefined : stored
+  const isOurs = known?.node === store.node
+  const resumed = !isOurs || otherTotal || adopted !== undefined ? undefined : stored
   const startedAt = resumed?.startedAt ?? now()
   const record = Ingest.fromPartial({
     ref,
@@ -98,7 +112,7 @@ async function begin(
   if (adopted !== undefined) store.adoptions.add(adopted.digest.text, namespace, ref)
   let recorded = false
   try {
-    recorded = await writeRecord(store, call, opening, record, unlessCommitted)
+    recorded = await writeRecord(store, call, opening, record, knownBytes, unlessCommitted)
   } finally {
     if (!recorded) {
       if (fresh && known === undefined) await removeIngest(store.layout, directory)
@@ -118,18 +132,33 @@ async function begin(
     record,
     total: resumed?.total ?? total,
     algorithm,
+    expected: expected?.text,
     startedAt,
     updatedAt: resumed?.updatedAt ?? startedAt,
     bytes: adopted ?? (await IngestBytes.open(directory, algorithm, call.signal)),
   })
 }
 
-/** Whether the record was written; not when the expected content turned up meanwhile. */
-async function writeRecord(store: Store, call: Call, opening: Opening, record: Ingest, unlessCommitted: boolean) {
+/** Whether the record was written; not when the expected content or another writer turned up meanwhile. */
+async function writeRecord(
+  store: Store,
+  call: Call,
+  opening: Opening,
+  record: Ingest,
+  known: Buffer | undefined,
+  unlessCommitted: boolean,
+) {
   const { namespace, ref, expected } = opening
   const outcome = await store.metadata.transact(namespace, {
-    checks:
-      expected !== undefined && unlessCommitted ? [{ is: 'absent', table: tables.content, field: expected.text }] : [],
+    checks: [
+      ...(expected !== undefined && unlessCommitted
+        ? [{ is: 'absent', table: tables.content, field: expected.text } as const]
+        : []),
+      // Writers of other nodes may have come between.
+      known === undefined
+        ? { is: 'absent', table: tables.ingests, field: ref }
+        : { is: 'equals', table: tables.ingests, field: ref, value: known },
+    ],
     writes: [{ op: 'set', table: tables.ingests, field: ref, value: encode(Ingest, record) }],
     ...leaseOf(call, [ingestResource(ref)]),
     touches: [ingestResource(ref)],

@@ -1,8 +1,13 @@
 import { closeSync, openSync, read as readCallback } from 'node:fs'
 import { promisify } from 'node:util'
-import type { ReadContentRequest, ReadContentResponse } from '@flotilla/api/containerd/services/content/v1/content'
-import { type Call, dataLoss, notFound, outOfRange, requireNamespace } from '@flotilla/rpc'
+import type {
+  Info,
+  ReadContentRequest,
+  ReadContentResponse,
+} from '@flotilla/api/containerd/services/content/v1/content'
+import { type Call, dataLoss, hasCode, notFound, outOfRange, requireNamespace, status } from '@flotilla/rpc'
 import { type Digest, parseDigest } from './digest.ts'
+import { bring } from './peers/bring.ts'
 import { contentNotFound, contentRecord } from './records.ts'
 import type { Store } from './store.ts'
 
@@ -26,7 +31,7 @@ export async function* read(
   const end = request.size <= 0 || start + request.size > size ? size : start + request.size
   if (start === end) return
 
-  const fd = openBlob(store, digest)
+  const fd = await openOrBring(store, requireNamespace(call), record, call)
   let pending = readPiece(fd, digest, start, end)
   try {
     for (let at = start; at < end; ) {
@@ -44,6 +49,17 @@ export async function* read(
     // Closing under a read would let it end in a file that got the same number meanwhile.
     await pending.catch(() => {})
     closeSync(fd)
+  }
+}
+
+async function openOrBring(store: Store, namespace: string, record: Info, call: Call): Promise<number> {
+  const digest = parseDigest(record.digest)
+  try {
+    return openBlob(store, digest)
+  } catch (error) {
+    if (!hasCode(error, status.NOT_FOUND) || store.peers === undefined) throw error
+    await bring(store, namespace, record, call)
+    return openBlob(store, digest)
   }
 }
 

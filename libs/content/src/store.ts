@@ -3,6 +3,8 @@ import type { Adoptions } from './adoptions.ts'
 import type { DigestLocks } from './digest-locks.ts'
 import type { DirectorySync } from './directory-sync.ts'
 import type { Layout } from './layout.ts'
+import type { Arrivals } from './peers/arrivals.ts'
+import type { Peers } from './peers/peers.ts'
 import type { Writers } from './writers.ts'
 
 /**
@@ -30,4 +32,9 @@ export interface Store {
   /** Aborted when the store closes: open writers end. */
   readonly closing: AbortSignal
   readonly logger: StoreLogger | undefined
+  /** The other nodes; absent for a machine alone. */
+  readonly peers: Peers | undefined
+  /** Nodes that are to have each blob that did not come from a registry. */
+  readonly copies: number
+  readonly arrivals: Arrivals
 }

@@ -1,5 +1,6 @@
 import { opendir, stat, unlink } from 'node:fs/promises'
 import { type SweepRequest, SweepResponse } from '@flotilla/api/flotilla/content/v1/content'
+import { removeBlobNode } from '@flotilla/metadata'
 import type { Call } from '@flotilla/rpc'
 import { algorithms, type Digest, digestOfFile, parseDigest } from './digest.ts'
 import { dataFile, findIngests, removeIngest } from './ingest-directory.ts'
@@ -50,6 +51,7 @@ export async function sweepBlob(store: Store, digest: Digest): Promise<number | 
   if ((await unnamed(store, [digest])).length === 0) return undefined
   if (await isToBeAdopted(store, digest)) return undefined
   await unlink(store.layout.blob(digest))
+  if (store.peers !== undefined) await removeBlobNode(store.metadata, digest.text, store.node)
   return size
 }
 
@@ -83,7 +85,8 @@ export async function sweepIngest(
   }
 }
 
-async function* blobsOf(store: Store): AsyncGenerator<Digest[]> {
+/** The blobs on this node's disk, in batches. */
+export async function* blobsOf(store: Store): AsyncGenerator<Digest[]> {
   for (const algorithm of algorithms) {
     let batch: Digest[] = []
     for await (const entry of await opendir(store.layout.blobs(algorithm), { bufferSize: batchSize })) {

@@ -67,6 +67,11 @@ export class Writers {
     for (const { session } of this.#holders.values()) if (session?.namespace === namespace) yield session
   }
 
+  /** Every ingest that is open, of all namespaces. */
+  *allSessions(): Iterable<OpenIngest> {
+    for (const { session } of this.#holders.values()) if (session !== undefined) yield session
+  }
+
   /** Takes the ingest away, also from a writer. One that is just being opened is waited for. */
   async remove(namespace: string, ref: string): Promise<Removal> {
     const key = keyOf(namespace, ref)

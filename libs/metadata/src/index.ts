@@ -1,4 +1,4 @@
-export { addBlobNode, blobNodes, removeBlobNode } from './blob-nodes.ts'
+export { addArriving, addBlobNode, arrivingNodes, blobNodes, removeArriving, removeBlobNode } from './blob-nodes.ts'
 export { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
 export { maxLabelBytes, validateLabels, withoutEmpty } from './labels.ts'
 export { maskedKey, withMaskedKey } from './mask.ts'

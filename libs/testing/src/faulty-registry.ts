@@ -66,10 +66,13 @@ export interface FaultyRegistryOptions {
   readonly basic?: { readonly username: string; readonly password: string }
   /** Answers requests for a range with that range; otherwise Range is not looked at. */
   readonly ranges?: boolean
+  /** The address to listen on; 127.0.0.1 unless given. */
+  readonly address?: string
 }
 
 /** Starts one. */
 export async function startFaultyRegistry(options: FaultyRegistryOptions = {}): Promise<FaultyRegistry> {
+  const listenOn = options.address ?? '127.0.0.1'
   const blobs = new Map<string, Blob>()
   const tags = new Map<string, Blob>()
   const rules: Array<FaultRule & { left: number }> = []
@@ -112,10 +115,10 @@ export async function startFaultyRegistry(options: FaultyRegistryOptions = {}): 
     const blob = find(url.pathname)
     if (blob === undefined) response.writeHead(404, { 'content-type': 'application/json' }).end('{"errors":[]}')
     else send(response, method, blob, rule?.fault, options.ranges ? request.headers.range : undefined)
-  }).listen(0, '127.0.0.1')
+  }).listen(0, listenOn)
   await once(server, 'listening')
 
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  const host = `${listenOn}:${(server.address() as AddressInfo).port}`
   const registry: FaultyRegistry = {
     host,
     url: `http://${host}`,

@@ -1,23 +1,32 @@
 import { ContentDefinition } from '@flotilla/api/containerd/services/content/v1/content'
 import { LocalBlobsDefinition } from '@flotilla/api/flotilla/content/v1/content'
+import { BlobsDefinition } from '@flotilla/api/flotilla/peer/v1/peer'
 import { createContentService } from '@flotilla/content'
+import { createRegistryClient } from '@flotilla/registry'
+import { contentPeers } from '../content-peers.ts'
 import { gaugeContent } from '../gauges.ts'
 import type { Part } from '../part.ts'
 
 export const content: Part = {
   name: 'content',
-  serves: [ContentDefinition, LocalBlobsDefinition],
-  async build({ config, metadata, metrics, own, serve, serveOnNode }) {
+  serves: [ContentDefinition, LocalBlobsDefinition, BlobsDefinition],
+  async build(host) {
+    const { config, logger, metadata, metrics, own, serve, serveOnNode, serveToPeers } = host
+    const registries = own(createRegistryClient({ maxDownloads: 4, logger, proxyEnv: process.env }))
     const store = own(
       await createContentService({
         metadata,
         root: config.root,
         nodeName: config.nodeName,
         policy: config.sharingPolicy,
+        logger,
+        peers: config.cluster.advertise === '' ? undefined : contentPeers(host, registries),
+        copies: config.cluster.copies,
       }),
     )
     serve(ContentDefinition, store.content)
     gaugeContent({ config, metadata, metrics })
     serveOnNode(LocalBlobsDefinition, store.blobs)
+    serveToPeers(BlobsDefinition, store.forPeers)
   },
 }

@@ -1,0 +1,84 @@
+import { open } from 'node:fs/promises'
+import {
+  type BlobPiece,
+  BlobState,
+  type ReadBlobRequest,
+  type StatBlobsRequest,
+  type StatBlobsResponse,
+} from '@flotilla/api/flotilla/peer/v1/peer'
+import { errnoOf } from '@flotilla/linux'
+import { dataLoss, notFound, outOfRange } from '@flotilla/rpc'
+import { type Digest, parseDigest } from '../digest.ts'
+import type { OpenIngest } from '../open-ingest.ts'
+import { blobSize } from '../records.ts'
+import type { Store } from '../store.ts'
+import { pieceBytes } from './partial-blob.ts'
+
+/** Most bytes in one answer. */
+const messageBytes = 1024 * 1024
+
+/** What this node has of some blobs, whole or on their way. */
+export async function statForPeers(store: Store, { digests }: StatBlobsRequest): Promise<StatBlobsResponse> {
+  const blobs = await Promise.all(
+    digests.map(parseDigest).map(async (digest) => {
+      const whole = (await blobSize(store, digest)) !== undefined
+      return BlobState.fromPartial({
+        digest: digest.text,
+        whole,
+        pieces: whole ? Buffer.alloc(0) : pieces(store, digest),
+      })
+    }),
+  )
+  return { blobs }
+}
+
+function pieces(store: Store, digest: Digest): Buffer {
+  const partial = store.arrivals.get(digest.text)?.partial
+  if (partial !== undefined) return partial.bits()
+  const count = Math.floor((ingestOf(store, digest)?.offset ?? 0) / pieceBytes)
+  const bits = Buffer.alloc(Math.ceil(count / 8))
+  for (let piece = 0; piece < count; piece++) bits[piece >> 3] = (bits[piece >> 3] ?? 0) | (1 << (piece & 7))
+  return bits
+}
+
+/** An ingest that a client is writing and that is to become this blob. */
+function ingestOf(store: Store, digest: Digest): OpenIngest | undefined {
+  for (const ingest of store.writers.allSessions()) if (!ingest.adopts && ingest.expected === digest.text) return ingest
+  return undefined
+}
+
+/** Bytes of a blob for another node. OUT_OF_RANGE for what has not come yet. */
+export async function* readForPeers(store: Store, request: ReadBlobRequest): AsyncGenerator<BlobPiece> {
+  const digest = parseDigest(request.digest)
+  const { offset } = request
+  const { end, path } = await placeOf(store, digest, offset, request.size)
+  await using file = await open(path).catch((error: unknown) => {
+    throw errnoOf(error) === 'ENOENT' ? notFound(`content ${digest.text}`) : error
+  })
+  for (let at = offset; at < end; ) {
+    const data = Buffer.allocUnsafe(Math.min(messageBytes, end - at))
+    const { bytesRead } = await file.read(data, 0, data.length, at)
+    if (bytesRead === 0) throw dataLoss(`content ${digest.text} ends at ${at} bytes, too early`)
+    at += bytesRead
+    yield { data: data.subarray(0, bytesRead) }
+  }
+}
+
+async function placeOf(
+  store: Store,
+  digest: Digest,
+  offset: number,
+  size: number,
+): Promise<{ readonly path: string; readonly end: number }> {
+  const whole = await blobSize(store, digest)
+  if (whole !== undefined) {
+    if (offset > whole) throw outOfRange(`content ${digest.text} has ${whole} bytes`)
+    return { path: store.layout.blob(digest), end: size <= 0 ? whole : Math.min(whole, offset + size) }
+  }
+  const partial = store.arrivals.get(digest.text)?.partial
+  if (partial?.covers(offset, size)) return { path: partial.path, end: offset + size }
+  const ingest = ingestOf(store, digest)
+  if (ingest !== undefined && offset + size <= ingest.offset) return { path: ingest.file, end: offset + size }
+  if (partial !== undefined || ingest !== undefined) throw outOfRange(`content ${digest.text} is still on its way`)
+  throw notFound(`content ${digest.text}`)
+}

@@ -1,0 +1,39 @@
+import { blobNodes } from '@flotilla/metadata'
+import { makeCall } from '@flotilla/rpc'
+import type { Digest } from '../digest.ts'
+import type { Store } from '../store.ts'
+
+/** On what a client pulled: a copy is to be had again where it came from. */
+const sourcePrefix = 'containerd.io/distribution.source.'
+
+/** Milliseconds for one node to get a copy. */
+const patience = 600_000
+
+/**
+ * Has other nodes take copies of a blob that is nowhere else, as many as the policy says. Nobody waits for it: a node
+ * that could not is told of in the log.
+ */
+export async function keepCopies(
+  store: Store,
+  namespace: string,
+  digest: Digest,
+  labels: Readonly<Record<string, string>>,
+): Promise<void> {
+  const { copies, logger, metadata, node, peers } = store
+  if (peers === undefined || copies <= 1) return
+  if (Object.keys(labels).some((label) => label.startsWith(sourcePrefix))) return
+  try {
+    const have = new Set([node, ...(await blobNodes(metadata, digest.text))])
+    const others = (await peers.ready()).filter((name) => !have.has(name)).sort(() => Math.random() - 0.5)
+    const chosen = others.slice(0, Math.max(0, copies - have.size))
+    await Promise.all(
+      chosen.map((name) =>
+        peers
+          .local(name)
+          .bring({ digest: digest.text }, makeCall({ namespace, timeout: patience, signal: store.closing })),
+      ),
+    )
+  } catch (err) {
+    logger?.warn({ err, digest: digest.text }, 'a blob has fewer copies than it should')
+  }
+}

@@ -1,0 +1,121 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { NodeStatus, NodesDefinition as Nodes, type NodesDefinition } from '@flotilla/api/flotilla/cluster/v1/nodes'
+import { clientOf, connect, makeCall, type ServiceDefinition, type ServiceOf } from '@flotilla/rpc'
+import { type FaultyRegistry, startFaultyRegistry, tempWorld, until } from '@flotilla/testing'
+import { type CtrInvocation, type CtrResult, type RunningCtr, runCtr, startCtr } from '../harness/ctr.ts'
+import { debian12, repository } from '../harness/versions.ts'
+
+const program = join(repository, 'tools/cluster')
+
+export interface ClusterNode {
+  readonly name: string
+  readonly socket: string
+  readonly endpoint: string
+  readonly pid: number
+}
+
+type Extras = Partial<Pick<CtrInvocation, 'terminal' | 'env'>> & { readonly input?: string | Buffer }
+
+/** Three nodes in network namespaces, as `tools/cluster` makes them, and a registry that all of them reach. */
+export interface Cluster extends AsyncDisposable {
+  readonly dir: string
+  readonly gateway: string
+  readonly nodes: readonly ClusterNode[]
+  readonly registry: FaultyRegistry
+  node(name: string): ClusterNode
+  /** `tools/cluster VERB NAME`. */
+  tell(verb: 'partition' | 'heal' | 'kill' | 'start', name: string): Promise<void>
+  /** Runs ctr at a node's socket and gives what came, whatever it was. */
+  run(node: string, args: readonly string[], extras?: Extras): Promise<CtrResult>
+  /** Runs ctr at a node's socket, wants success, gives its standard output. */
+  ctr(node: string, ...args: string[]): Promise<string>
+  start(node: string, args: readonly string[], extras?: Extras): RunningCtr
+  /** A service at a node's socket. */
+  client<D extends ServiceDefinition>(definition: D, node: string): ServiceOf<D>
+  /** Waits until a node sees another as ready, or not. */
+  sees(from: string, of: string, ready: boolean, timeout: number): Promise<void>
+}
+
+export const namespace = 'e2e-cluster'
+
+export async function startCluster(count = 3): Promise<Cluster> {
+  await using stack = new AsyncDisposableStack()
+  const world = stack.use(await tempWorld({ tmpfs: true, name: 'cluster' }))
+  const dir = world.join('cluster')
+  const tool = async (...args: string[]) => {
+    try {
+      return (await promisify(execFile)(program, [...args, '--dir', dir], { maxBuffer: 1 << 20 })).stdout
+    } catch (error) {
+      throw new Error(`tools/cluster ${args.join(' ')}: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+  stack.defer(async () => void (await tool('down')))
+  const made = JSON.parse(await tool('up', '--nodes', String(count), '--log-level', 'debug')) as {
+    gateway: string
+    nodes: ClusterNode[]
+  }
+  const registry = stack.use(await startFaultyRegistry({ address: made.gateway }))
+  const channels = new Map<string, ReturnType<typeof connect>>()
+  stack.defer(() => {
+    for (const channel of channels.values()) channel.close()
+  })
+  const node = (name: string) => {
+    const found = made.nodes.find((one) => one.name === name)
+    if (found === undefined) throw new Error(`there is no node ${name}`)
+    return found
+  }
+  const at = (name: string) => ({ address: node(name).socket, version: debian12, namespace })
+  const owned = stack.move()
+  const cluster: Cluster = {
+    dir,
+    gateway: made.gateway,
+    nodes: made.nodes,
+    registry,
+    node,
+    tell: async (verb, name) => void (await tool(verb, name)),
+    run: (name, args, extras = {}) => runCtr({ ...at(name), ...extras, args }),
+    start: (name, args, extras = {}) => startCtr({ ...at(name), ...extras, args }),
+    async ctr(name, ...args) {
+      const { code, stderr, stdout } = await cluster.run(name, args)
+      if (code !== 0)
+        throw new Error(
+          `ctr ${args.join(' ')} on ${name} ended with ${code}: ${stderr}${stdout}\n${cluster.nodes
+            .map((one) => `--- log of ${one.name}\n${tail(join(dir, one.name, 'log'))}`)
+            .join('\n')}`,
+        )
+      return stdout
+    },
+    client(definition, name) {
+      const { socket } = node(name)
+      const channel = channels.get(socket) ?? connect(`unix://${socket}`)
+      channels.set(socket, channel)
+      return clientOf(definition, channel)
+    },
+    async sees(from, of, ready, timeout) {
+      const nodes: ServiceOf<NodesDefinition> = cluster.client(Nodes, from)
+      const wanted = ready ? NodeStatus.NODE_STATUS_READY : NodeStatus.NODE_STATUS_NOT_READY
+      await until(
+        `${from} to see ${of} ${ready ? 'ready' : 'not ready'}`,
+        async () => (await nodes.get({ name: of }, makeCall({ timeout: 5_000 }))).status === wanted,
+        { timeout },
+      )
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+  return cluster
+}
+
+const tail = (path: string): string => readFileSync(path, 'utf8').trimEnd().split('\n').slice(-15).join('\n')
+
+/** How often each blob was asked for, by digest. */
+export function fetchesOf({ requests }: FaultyRegistry): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const { method, path } of requests) {
+    const digest = /\/(?:blobs|manifests)\/(sha256:[0-9a-f]+)$/.exec(path)?.[1]
+    if (method === 'GET' && digest !== undefined) counts.set(digest, (counts.get(digest) ?? 0) + 1)
+  }
+  return counts
+}
