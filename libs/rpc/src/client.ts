@@ -5,7 +5,7 @@ import { toMetadata } from './metadata.ts'
 import { type MessageSource, messagesOf } from './readable.ts'
 import { maxMessageBytes } from './server.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition, type ServiceOf } from './service.ts'
-import { clientCredentials, serverNameOption, type TlsIdentity } from './tls.ts'
+import { clientSecurity, type TlsIdentity } from './tls.ts'
 
 const defaults: ChannelOptions = {
   'grpc.max_receive_message_length': maxMessageBytes,
@@ -25,10 +25,8 @@ export interface ConnectOptions {
 
 /** Opens a channel to `unix:///path` or `host:port`. Close it with `close()`. */
 export function connect(address: string, options: ConnectOptions = {}): Client {
-  return new Client(address.replace(/^unix:\/\//, 'unix:'), clientCredentials(options.tls), {
-    ...defaults,
-    ...serverNameOption(options.serverName),
-  })
+  const security = clientSecurity({ tls: options.tls, address, serverName: options.serverName })
+  return new Client(address.replace(/^unix:\/\//, 'unix:'), security.credentials, { ...defaults, ...security.options })
 }
 
 /** A server that is killed while it shuts down leaves calls without a status; grpc-js takes that for INTERNAL. */

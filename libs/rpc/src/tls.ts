@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { checkServerIdentity } from 'node:tls'
 import { type ChannelCredentials, type ChannelOptions, credentials, ServerCredentials } from '@grpc/grpc-js'
 
 /** What one side of a TLS connection shows and trusts; each is PEM text. */
@@ -28,14 +30,30 @@ export function readTlsIdentity(files: {
   return { ca: read('authority', files.ca), cert: read('certificate', files.cert), key: read('key', files.key) }
 }
 
-export function clientCredentials(tls: TlsIdentity | undefined): ChannelCredentials {
-  if (tls === undefined) return credentials.createInsecure()
-  return credentials.createSsl(Buffer.from(tls.ca), Buffer.from(tls.key), Buffer.from(tls.cert))
+/** How a client finds out whether it has met the server that it wanted. */
+export interface Expected {
+  readonly tls: TlsIdentity | undefined
+  /** `host:port` */
+  readonly address: string
+  /** The name to look for in the server's certificate; the address's host unless given. */
+  readonly serverName: string | undefined
 }
 
-/** The name to look for in the server's certificate, when it is not the one that is connected to. */
-export function serverNameOption(name: string | undefined): ChannelOptions {
-  return name === undefined ? {} : { 'grpc.ssl_target_name_override': name }
+/** What shows that nobody asked for a name: addresses are never sent, only looked for in the certificate. */
+const noName = 'address.invalid'
+
+export function clientSecurity({ tls, address, serverName }: Expected): {
+  readonly credentials: ChannelCredentials
+  readonly options: ChannelOptions
+} {
+  if (tls === undefined) return { credentials: credentials.createInsecure(), options: {} }
+  const wanted = serverName ?? address.slice(0, address.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1')
+  return {
+    credentials: credentials.createSsl(Buffer.from(tls.ca), Buffer.from(tls.key), Buffer.from(tls.cert), {
+      checkServerIdentity: (_, certificate) => checkServerIdentity(wanted, certificate),
+    }),
+    options: { 'grpc.ssl_target_name_override': isIP(wanted) === 0 ? wanted : noName },
+  }
 }
 
 /** Both sides show a certificate: whoever has none, or one of another authority, does not get past the handshake. */
