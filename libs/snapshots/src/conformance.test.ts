@@ -1,7 +1,9 @@
+import { btrfs } from '@flotilla/snapshotter-btrfs'
 import { native } from '@flotilla/snapshotter-native'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
 import { snapshotterSuite } from '@flotilla/testing/snapshotter-suite'
-import { vi } from 'vitest'
+import { describe, vi } from 'vitest'
+import { hasBtrfs, mountBtrfs } from './testing/btrfs.ts'
 import { startSnapshots } from './testing/fixture.ts'
 import { startProxied } from './testing/proxied.ts'
 
@@ -11,3 +13,8 @@ vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 for (const kind of [overlayfs(), native()]) snapshotterSuite(kind.name, () => startSnapshots(kind))
 
 snapshotterSuite('proxy of native', () => startProxied())
+
+// Needs the kernel's btrfs and a loop device.
+describe.skipIf(!hasBtrfs())('on a file system of its own', () => {
+  snapshotterSuite('btrfs', () => startSnapshots(btrfs(), mountBtrfs))
+})

@@ -7,7 +7,7 @@ import { createLogger } from '@flotilla/log'
 import { createMetadata, type Metadata, snapshotTable } from '@flotilla/metadata'
 import { makeCall, type ServiceOf } from '@flotilla/rpc'
 import type { DriverKind } from '@flotilla/snapshot-driver'
-import { startRedis, tempWorld } from '@flotilla/testing'
+import { startRedis, type TempWorld, tempWorld } from '@flotilla/testing'
 import { createSnapshotsService } from '../service.ts'
 
 export const node = 'node-1'
@@ -62,10 +62,14 @@ export async function openSnapshots(kind: DriverKind, { root, redis }: Where): P
   }
 }
 
-/** The same in a world of its own, which goes with it. */
-export async function startSnapshots(kind: DriverKind): Promise<TestSnapshots> {
+/** The same in a world of its own, which goes with it; `prepare` may put a file system where the root will be. */
+export async function startSnapshots(
+  kind: DriverKind,
+  prepare: (root: string, world: TempWorld) => Promise<void> = async () => {},
+): Promise<TestSnapshots> {
   const world = await tempWorld({ name: kind.name })
   try {
+    await prepare(world.join('root'), world)
     const redis = world.own(await startRedis({ relaxed: true }))
     const opened = world.own(await openSnapshots(kind, { root: world.join('root'), redis: redis.url }))
     return { ...opened, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() }

@@ -27,8 +27,12 @@ const halfMade = 'new-'
 const halfRemoved = 'rm-'
 const isId = (name: string) => /^[0-9]+$/.test(name)
 
-/** Opens a driver's directories; what a killed process left half made or half removed is deleted in the background. */
-export async function openDirectories(root: string, logger: Logger): Promise<Directories> {
+/** Opens a driver's directories, which `erase` deletes one at a time, there or not; what a killed process left half made or half removed is deleted in the background. */
+export async function openDirectories(
+  root: string,
+  logger: Logger,
+  erase: (path: string) => Promise<void> = (path) => rm(path, { recursive: true, force: true }),
+): Promise<Directories> {
   const snapshots = join(root, 'snapshots')
   await mkdir(snapshots, { recursive: true, mode: 0o700 })
   for (const directory of [root, snapshots]) await chmod(directory, 0o700)
@@ -47,7 +51,7 @@ export async function openDirectories(root: string, logger: Logger): Promise<Dir
       if (errnoOf(error) === 'ENOENT') return
       throw error
     }
-    await rm(removed, { recursive: true, force: true })
+    await erase(removed)
   }
 
   async function clear(): Promise<void> {
@@ -56,7 +60,7 @@ export async function openDirectories(root: string, logger: Logger): Promise<Dir
     for (const name of left) {
       try {
         if (mounted.has(name)) throw failedPrecondition('something is mounted in it')
-        await rm(path(name), { recursive: true, force: true })
+        await erase(path(name))
       } catch (err) {
         logger.warn({ err, directory: path(name) }, 'left half-made snapshot directory')
       }
@@ -75,7 +79,7 @@ export async function openDirectories(root: string, logger: Logger): Promise<Dir
         await rename(directory, path(id))
         return id
       } catch (error) {
-        await rm(directory, { recursive: true, force: true })
+        await erase(directory)
         throw error
       }
     },

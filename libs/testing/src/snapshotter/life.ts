@@ -12,7 +12,7 @@ export function lifeCases(session: () => Session): void {
   test('prepared from nothing it is an empty, writable tree', async () => {
     const s = session()
     const mounts = await s.prepare('k')
-    expect(mounts[0]?.options).toContain('rw')
+    expect(mounts[0]?.options).not.toContain('ro')
     await s.inside(mounts, (root) => {
       expect(readdirSync(root)).toEqual([])
       writeFileSync(`${root}/f`, '')

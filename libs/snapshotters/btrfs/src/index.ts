@@ -1,0 +1,1 @@
+export { btrfs } from './driver.ts'
