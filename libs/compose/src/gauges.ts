@@ -2,6 +2,7 @@ import { statfs } from 'node:fs/promises'
 import { Status } from '@flotilla/api/containerd/v1/types/types'
 import type { NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import { keyOf, tables } from '@flotilla/metadata'
+import { addTaskMetrics } from '@flotilla/metrics'
 import { makeCall, type ServiceOf } from '@flotilla/rpc'
 import type { Host } from './part.ts'
 
@@ -45,5 +46,19 @@ export function gaugeContent({ config, metadata, metrics }: Pick<Host, 'config' 
   metrics.gauge('flotilla_content_free_bytes', help, [], async () => {
     const { bavail, bsize } = await statfs(config.root)
     return [{ value: bavail * bsize }]
+  })
+}
+
+/** Tells what each task of this node uses, at each scrape, under containerd's names. */
+export function gaugeUsage(
+  { metadata, metrics }: Pick<Host, 'metadata' | 'metrics'>,
+  tasks: Pick<ServiceOf<typeof NodeTasksDefinition>, 'metrics'>,
+): void {
+  addTaskMetrics(metrics, async () => {
+    const answers = (await metadata.namespaceNames()).map(async (namespace) => {
+      const answer = await tasks.metrics({ filters: [] }, makeCall({ namespace, timeout: patience }))
+      return answer.metrics.map(({ data, id }) => ({ namespace, id, data }))
+    })
+    return (await Promise.all(answers)).flat()
   })
 }

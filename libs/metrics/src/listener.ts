@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Metrics } from './metrics.ts'
 
-/** A listening `/metrics` endpoint; disposing it closes the port and what is connected to it. */
+/** A listening `/metrics` endpoint, also at containerd's path; disposing it closes the port and what is connected to it. */
 export interface MetricsListener extends AsyncDisposable {
   /** `host:port` as it is bound. */
   readonly address: string
@@ -18,12 +18,16 @@ function parse(address: string): { host: string; port: number } {
   return { host: address.slice(0, at).replace(/^\[(.*)\]$/, '$1'), port }
 }
 
+/** The second is containerd's. */
+const paths: readonly string[] = ['/metrics', '/v1/metrics']
+
 export async function listen(address: string, metrics: Pick<Metrics, 'text'>): Promise<MetricsListener> {
   const { host, port } = parse(address)
   const server = createServer((request, response) => {
     const path = request.url?.split('?')[0]
-    if (path !== '/metrics' || (request.method !== 'GET' && request.method !== 'HEAD')) {
-      response.writeHead(path === '/metrics' ? 405 : 404, { 'content-type': 'text/plain' }).end('see /metrics\n')
+    const isMetrics = path !== undefined && paths.includes(path)
+    if (!isMetrics || (request.method !== 'GET' && request.method !== 'HEAD')) {
+      response.writeHead(isMetrics ? 405 : 404, { 'content-type': 'text/plain' }).end('see /metrics\n')
       return
     }
     metrics.text().then(

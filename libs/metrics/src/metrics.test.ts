@@ -51,6 +51,15 @@ describe('createMetrics', () => {
     expect(text).toMatch(/flotilla_collect_errors_total\{metric="flotilla_broken"\} [12]/)
   })
 
+  it('is at both paths, and at no other', async () => {
+    await using listener = await createMetrics().listen('127.0.0.1:0')
+    for (const path of ['/metrics', '/v1/metrics']) {
+      expect((await scrape(listener.address, path)).status).toBe(200)
+      expect((await scrape(listener.address, path, 'POST')).status).toBe(405)
+    }
+    expect((await scrape(listener.address, '/')).status).toBe(404)
+  })
+
   it('keeps two processes apart', async () => {
     const [one, two] = [createMetrics(), createMetrics()]
     one.observe({ ...record, code: 0 })

@@ -4,7 +4,7 @@ import { announce, describing, joinCluster } from '@flotilla/cluster'
 import { createDrivers } from '@flotilla/drivers'
 import { makeCall } from '@flotilla/rpc'
 import { createNodeTasks, installedRuntimes } from '@flotilla/shim'
-import { gaugeTasks } from '../gauges.ts'
+import { gaugeTasks, gaugeUsage } from '../gauges.ts'
 import type { Part } from '../part.ts'
 import { snapshotters } from '../snapshotters.ts'
 
@@ -36,6 +36,7 @@ export const nodeAgent: Part = {
     serveOnNode(NodeTasksDefinition, tasks)
     serveOnNode(NodeSandboxesDefinition, tasks.sandboxes)
     gaugeTasks({ metadata, metrics }, tasks)
+    gaugeUsage({ metadata, metrics }, tasks)
     const describe = describing({
       name,
       advertise: config.cluster.advertise,
