@@ -50,6 +50,10 @@ export interface Config {
     readonly maxDownloads: number
   }
   readonly events: { readonly retentionHours: number; readonly retentionCount: number }
+  readonly restart: {
+    /** Milliseconds. */
+    readonly interval: number
+  }
   readonly gc: {
     /** Milliseconds. */
     readonly startupDelay: number
@@ -218,6 +222,7 @@ export function loadConfig(settings: Settings = {}): Config {
       maxDownloads: number('registry.max_concurrent_downloads'),
     },
     events: { retentionHours: number('events.retention_hours'), retentionCount: number('events.retention_count') },
+    restart: { interval: number('restart.interval_ms') },
     gc: {
       startupDelay: number('gc.startup_delay_ms'),
       pauseThreshold: number('gc.pause_threshold'),

@@ -181,6 +181,12 @@ export const options = [
     text: 'How many events are kept for replay at most.',
   },
   {
+    path: 'restart.interval_ms',
+    kind: 'integer',
+    value: 10_000,
+    text: 'Milliseconds between two looks at containers with restart labels.',
+  },
+  {
     path: 'gc.startup_delay_ms',
     kind: 'integer',
     value: 100,

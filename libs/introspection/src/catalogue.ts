@@ -35,6 +35,7 @@ const types = {
   grpc: 'io.containerd.grpc.v1',
   lease: 'io.containerd.lease.v1',
   metadata: 'io.containerd.metadata.v1',
+  containerMonitor: 'io.containerd.monitor.container.v1',
   runtime: 'io.containerd.runtime.v2',
   sandboxController: 'io.containerd.sandbox.controller.v1',
   sandboxStore: 'io.containerd.sandbox.store.v1',
@@ -153,6 +154,12 @@ export function catalogue(settings: IntrospectionSettings, drivers: readonly Dri
     { type: types.sandboxStore, id: 'local', requires: [types.metadata] },
     { type: types.sandboxController, id: 'shim', requires: [types.shim, types.event] },
     ...services.map(([id, requires]) => ({ type: types.service, id, requires: [...requires] })),
+    {
+      type: types.containerMonitor,
+      id: 'restart',
+      requires: [types.event, types.service],
+      capabilities: ['no', 'always', 'on-failure', 'unless-stopped'],
+    },
     ...grpcServices.map((id) => ({ type: types.grpc, id, requires: [types.service] })),
   ]
   return plugins.map((plugin) => Plugin.fromPartial(plugin))

@@ -1,7 +1,11 @@
+import { ContainersDefinition } from '@flotilla/api/containerd/services/containers/v1/containers'
 import { EventsDefinition } from '@flotilla/api/containerd/services/events/v1/events'
+import { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
+import { TasksDefinition } from '@flotilla/api/containerd/services/tasks/v1/tasks'
 import { DriversDefinition, NodeSandboxesDefinition, NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import { announce, describing, joinCluster } from '@flotilla/cluster'
 import { createDrivers } from '@flotilla/drivers'
+import { createRestartMonitor } from '@flotilla/restart'
 import { makeCall } from '@flotilla/rpc'
 import { createNodeTasks, installedRuntimes } from '@flotilla/shim'
 import { gaugeTasks, gaugeUsage } from '../gauges.ts'
@@ -37,6 +41,18 @@ export const nodeAgent: Part = {
     serveOnNode(NodeSandboxesDefinition, tasks.sandboxes)
     gaugeTasks({ metadata, metrics }, tasks)
     gaugeUsage({ metadata, metrics }, tasks)
+    whenListening(async () => {
+      const monitor = createRestartMonitor({
+        containers: client(ContainersDefinition),
+        tasks: client(TasksDefinition),
+        snapshots: client(SnapshotsDefinition),
+        namespaces: () => metadata.namespaceNames(),
+        nodeName: name,
+        interval: config.restart.interval,
+        logger,
+      })
+      own(monitor)
+    })
     const describe = describing({
       name,
       advertise: config.cluster.advertise,

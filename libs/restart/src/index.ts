@@ -1,0 +1,1 @@
+export { createRestartMonitor, type RestartDeps } from './monitor.ts'

@@ -1,0 +1,104 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Container } from '@flotilla/api/containerd/services/containers/v1/containers'
+import { type Process, Status } from '@flotilla/api/containerd/v1/types/types'
+import { type Call, hasCode, makeCall, status } from '@flotilla/rpc'
+import type { RestartDeps } from './deps.ts'
+import { restartLabels } from './labels.ts'
+import { wantsRestart } from './policy.ts'
+import { startTask, stopTask } from './start-task.ts'
+
+export type { RestartDeps } from './deps.ts'
+
+/** The label that says which node a container is on. */
+const nodeLabel = 'flotilla.io/node'
+
+/** Milliseconds that bringing one container into its state may take. */
+const patience = 60_000
+
+/**
+ * Looks after the containers of a node, at once and then again and again, until it is disposed; that gives up what is
+ * being started, and the next monitor takes it up.
+ */
+export function createRestartMonitor(deps: RestartDeps): AsyncDisposable {
+  const ended = new AbortController()
+  const monitor = new Monitor(deps)
+  const running = (async () => {
+    while (!ended.signal.aborted) {
+      await monitor
+        .look(ended.signal)
+        .catch((err: unknown) => deps.logger.warn({ err }, 'restart monitor cannot look now'))
+      await sleep(deps.interval, undefined, { signal: ended.signal }).catch(() => {})
+    }
+  })()
+  return {
+    async [Symbol.asyncDispose]() {
+      ended.abort()
+      await running
+    },
+  }
+}
+
+class Monitor {
+  readonly #deps: RestartDeps
+  /** Containers that had no started task at the last look. */
+  #unstarted = new Set<string>()
+
+  constructor(deps: RestartDeps) {
+    this.#deps = deps
+  }
+
+  /** Brings every container that asks for it into its state. One that cannot be is told of and tried again next time. */
+  async look(signal?: AbortSignal): Promise<void> {
+    const { containers, logger, namespaces, nodeName } = this.#deps
+    const before = this.#unstarted
+    this.#unstarted = new Set()
+    const filters = [`labels."${restartLabels.status}",labels."${nodeLabel}"==${JSON.stringify(nodeName)}`]
+    const work = (await namespaces()).map(async (namespace) => {
+      const call = () => makeCall({ namespace, timeout: patience, signal, metadata: { 'flotilla-node': nodeName } })
+      const found = await containers.list({ filters }, call())
+      const each = found.containers.map(async (container) => {
+        try {
+          await this.#reconcile(container, `${namespace}/${container.id}`, before, call())
+        } catch (err) {
+          logger.warn(
+            { err, namespace, id: container.id },
+            'a container cannot be brought into the state that it asks for',
+          )
+        }
+      })
+      await Promise.all(each)
+    })
+    await Promise.all(work)
+  }
+
+  async #reconcile(container: Container, key: string, before: ReadonlySet<string>, call: Call): Promise<void> {
+    const { id, labels } = container
+    const task = await this.#taskOf(id, call)
+    const wanted = labels[restartLabels.status]
+    if (wanted === 'stopped') {
+      if (task && task.status !== Status.STOPPED && task.status !== Status.UNKNOWN)
+        await stopTask(this.#deps, container, call)
+      return
+    }
+    if (wanted !== 'running') return
+    if (task?.status !== Status.STOPPED) {
+      if (task && task.status !== Status.CREATED) return
+      // A client may be about to make it, or to start it: only what stays so is ours to mend.
+      this.#unstarted.add(key)
+      if (!before.has(key)) return
+      if (task && wantsRestart(labels, 0)) await stopTask(this.#deps, container, call)
+    }
+    if (!wantsRestart(labels, task?.exitStatus ?? 0)) return
+    this.#deps.logger.info({ namespace: call.namespace, id, exitStatus: task?.exitStatus }, 'starting a task again')
+    await startTask(this.#deps, container, call)
+  }
+
+  async #taskOf(id: string, call: Call): Promise<Process | undefined> {
+    try {
+      return (await this.#deps.tasks.get({ containerId: id, execId: '' }, call)).process
+    } catch (error) {
+      if (hasCode(error, status.NOT_FOUND)) return undefined
+      throw error
+    }
+  }
+}
