@@ -1,6 +1,7 @@
 export { eventFields } from './event.ts'
 export { type Adaptor, type FieldValue, type Matcher, parseFilters } from './filter.ts'
 export {
+  activationFields,
   containerFields,
   contentFields,
   imageFields,

@@ -4,7 +4,7 @@ import type { Image } from '@flotilla/api/containerd/services/images/v1/images'
 import type { Plugin } from '@flotilla/api/containerd/services/introspection/v1/introspection'
 import type { Lease } from '@flotilla/api/containerd/services/leases/v1/leases'
 import { Kind, type Info as SnapshotInfo } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
-import type { Sandbox } from '@flotilla/api/containerd/types/types'
+import type { ActivationInfo, Sandbox } from '@flotilla/api/containerd/types/types'
 import type { Adaptor, FieldValue } from './filter.ts'
 
 export const absent: FieldValue = { value: '', present: false }
@@ -83,6 +83,12 @@ export const sandboxFields =
   (sandbox: Sandbox): Adaptor =>
   ([first, ...rest]) =>
     first === 'id' ? text(sandbox.sandboxId) : first === 'labels' ? entry(sandbox.labels, rest) : absent
+
+/** Fields `name`, `labels.K`. */
+export const activationFields =
+  (info: ActivationInfo): Adaptor =>
+  ([first, ...rest]) =>
+    first === 'name' ? text(info.name) : first === 'labels' ? entry(info.labels, rest) : absent
 
 /** Fields `type`, `id`. */
 export const pluginFields =

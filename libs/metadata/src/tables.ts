@@ -16,6 +16,7 @@
  * | snapshots:NODE/SNAPSHOTTER | hash | key or name → flotilla.metadata.v1.Snapshot |
  * | children:NODE/SNAPSHOTTER | hash | parent's name → number of snapshots upon it |
  * | trash:NODE/SNAPSHOTTER | set | driver ids whose directories are to be removed |
+ * | mounts:NODE | hash | name → flotilla.metadata.v1.Activation |
  * | events | stream | the outbox |
  * | journal | hash | node → last sequence number taken from its event journal |
  * | content-trash | set | digests whose record went and whose bytes no node was asked about since |

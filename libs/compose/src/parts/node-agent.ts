@@ -1,10 +1,13 @@
+import { join } from 'node:path'
 import { ContainersDefinition } from '@flotilla/api/containerd/services/containers/v1/containers'
 import { EventsDefinition } from '@flotilla/api/containerd/services/events/v1/events'
+import { MountsDefinition } from '@flotilla/api/containerd/services/mounts/v1/mounts'
 import { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { TasksDefinition } from '@flotilla/api/containerd/services/tasks/v1/tasks'
 import { DriversDefinition, NodeSandboxesDefinition, NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import { announce, describing, joinCluster } from '@flotilla/cluster'
 import { createDrivers } from '@flotilla/drivers'
+import { createMountsService } from '@flotilla/mounts'
 import { createRestartMonitor } from '@flotilla/restart'
 import { makeCall } from '@flotilla/rpc'
 import { createNodeTasks, installedRuntimes } from '@flotilla/shim'
@@ -15,11 +18,27 @@ import { snapshotters } from '../snapshotters.ts'
 /** Of flotilla. */
 const version = '0.1.0'
 
+/** Milliseconds until the mounts of a lease that is gone go too, at most. */
+const leaseInterval = 10_000
+
 /** What only a machine's own process can do: its snapshot directories, its shims. */
 export const nodeAgent: Part = {
   name: 'node-agent',
-  serves: [DriversDefinition, NodeTasksDefinition, NodeSandboxesDefinition],
-  async build({ bus, client, config, logger, metadata, metrics, own, program, serveOnNode, socket, whenListening }) {
+  serves: [DriversDefinition, NodeTasksDefinition, NodeSandboxesDefinition, MountsDefinition],
+  async build({
+    bus,
+    client,
+    config,
+    logger,
+    metadata,
+    metrics,
+    own,
+    program,
+    serve,
+    serveOnNode,
+    socket,
+    whenListening,
+  }) {
     const name = config.nodeName
     const membership = await joinCluster({ metadata, nats: bus.nats, name, root: config.root })
     own({ [Symbol.asyncDispose]: async () => membership[Symbol.dispose]() })
@@ -53,6 +72,15 @@ export const nodeAgent: Part = {
       })
       own(monitor)
     })
+    const mounts = await createMountsService({
+      metadata,
+      nodeName: name,
+      directory: join(config.state, 'io.containerd.mount-manager.v1.bolt'),
+      roots: [config.root, config.state],
+      interval: leaseInterval,
+      logger,
+    })
+    serve(MountsDefinition, own(mounts))
     const describe = describing({
       name,
       advertise: config.cluster.advertise,

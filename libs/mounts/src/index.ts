@@ -1,0 +1,1 @@
+export { createMountsService, type MountsDeps, type MountsService } from './service.ts'

@@ -1,0 +1,157 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdir, readdir } from 'node:fs/promises'
+import { Lease } from '@flotilla/api/containerd/services/leases/v1/leases'
+import { ActivateRequest } from '@flotilla/api/containerd/services/mounts/v1/mounts'
+import { mountInfo } from '@flotilla/linux'
+import { createLogger } from '@flotilla/log'
+import { createMetadata, encode, type Metadata, tables } from '@flotilla/metadata'
+import { makeCall, status } from '@flotilla/rpc'
+import { startRedis, type TempWorld, type TestRedis, tempWorld, until } from '@flotilla/testing'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createMountsService, type MountsService } from './service.ts'
+import { filled } from './template.ts'
+
+type Request = Parameters<typeof ActivateRequest.fromPartial>[0]
+
+let redis: TestRedis
+let metadata: Metadata
+let world: TempWorld
+let mounts: MountsService
+
+const boot = async () => {
+  mounts = await createMountsService({
+    metadata,
+    nodeName: 'n1',
+    directory: world.join('mounts'),
+    roots: [world.path],
+    interval: 100,
+    logger: createLogger({ level: 'fatal', name: 'mounts' }),
+  })
+}
+beforeAll(async () => {
+  redis = await startRedis({ relaxed: true })
+  metadata = await createMetadata({ url: redis.url, origin: 'test' })
+  world = await tempWorld({ name: 'mounts' })
+  for (const name of ['a', 'b', 'c']) {
+    await mkdir(world.join(name))
+    writeFileSync(world.join(name, name), name)
+  }
+  await boot()
+})
+afterAll(async () => {
+  await mounts?.[Symbol.asyncDispose]()
+  await metadata?.[Symbol.asyncDispose]()
+  await redis?.[Symbol.asyncDispose]()
+  await world?.[Symbol.asyncDispose]()
+})
+
+const call = (lease?: string) => makeCall({ namespace: 'tests', lease })
+const activate = async (request: Request, lease?: string) =>
+  (await mounts.activate(ActivateRequest.fromPartial(request), call(lease))).info!
+const bind = (name: string) => ({ type: 'bind', source: world.join(name), options: ['rbind', 'ro'] })
+const mounted = () => mountInfo().filter(({ target }) => target.startsWith(world.path))
+
+test('what needs no manager is left to the client', async () => {
+  await expect(activate({ name: 'plain', mounts: [bind('a')] })).rejects.toMatchObject({ code: status.UNIMPLEMENTED })
+  await expect(mounts.info({ name: 'plain' }, call())).rejects.toMatchObject({ code: status.NOT_FOUND })
+})
+
+test('templates are filled with the mounts before them, and directories made', async () => {
+  const upper = world.join('upper')
+  const info = await activate({
+    name: 'overlay',
+    labels: { l: '1' },
+    mounts: [
+      bind('a'),
+      bind('b'),
+      {
+        type: 'format/mkdir/overlay',
+        source: 'overlay',
+        options: [`X-containerd.mkdir.path=${upper}:0755`, 'lowerdir={{ overlay 1 0 }}', `upperdir=${upper}`],
+      },
+    ],
+  })
+  const [one, two] = info.active.map(({ mountPoint }) => mountPoint)
+  expect(readFileSync(`${one}/a`, 'utf8')).toBe('a')
+  expect(info.system).toEqual([
+    { type: 'overlay', source: 'overlay', target: '', options: [`lowerdir=${two}:${one}`, `upperdir=${upper}`] },
+  ])
+  expect(existsSync(upper)).toBe(true)
+  await expect(activate({ name: 'overlay', mounts: [], temporary: true })).rejects.toMatchObject({
+    code: status.UNIMPLEMENTED,
+  })
+  await expect(activate({ name: 'overlay', temporary: true, mounts: [bind('a')] })).rejects.toMatchObject({
+    code: status.ALREADY_EXISTS,
+  })
+  const list = async (...filters: string[]) =>
+    (await Array.fromAsync(mounts.list({ filters }, call()))).map((message) => message.info?.name)
+  expect(await list('labels.l==1')).toEqual(['overlay'])
+  expect(await list('name==other')).toEqual([])
+  await mounts.update({ info: { ...info, labels: { m: '2' } }, updateMask: ['labels.m'] }, call())
+  expect((await mounts.info({ name: 'overlay' }, call())).info?.labels).toEqual({ l: '1', m: '2' })
+  await mounts.deactivate({ name: 'overlay' }, call())
+  expect(mounted()).toEqual([])
+  expect(await readdir(world.join('mounts'))).toEqual([])
+})
+
+test('a file system in a file is mounted over a loop device', async () => {
+  const image = world.join('image')
+  execFileSync('truncate', ['-s', '8M', image])
+  execFileSync('mkfs.ext4', ['-q', image])
+  const info = await activate({
+    name: 'loop',
+    temporary: true,
+    mounts: [
+      { type: 'loop', source: image },
+      { type: 'format/ext4', source: '{{ mount 0 }}' },
+    ],
+  })
+  expect(existsSync(`${info.active[1]?.mountPoint}/lost+found`)).toBe(true)
+  expect(info.system).toEqual([{ type: 'bind', source: info.active[1]?.mountPoint, target: '', options: ['rbind'] }])
+  await mounts.deactivate({ name: 'loop' }, call())
+  expect(execFileSync('losetup', ['--associated', image]).toString()).toBe('')
+})
+
+test('one that fails leaves nothing', async () => {
+  const broken = { type: 'bind', source: world.join('none'), options: ['rbind'] }
+  await expect(activate({ name: 'broken', temporary: true, mounts: [bind('a'), broken] })).rejects.toThrow(
+    /mount 2 of "broken"/,
+  )
+  const outside = { type: 'mkdir/bind', source: '/', options: ['X-containerd.mkdir.path=/etc/flotilla-test'] }
+  await expect(activate({ name: 'broken', mounts: [outside] })).rejects.toMatchObject({ code: status.INVALID_ARGUMENT })
+  expect(mounted()).toEqual([])
+  expect(await readdir(world.join('mounts'))).toEqual([])
+})
+
+test('goes on over a restart, and ends with its lease', async () => {
+  await expect(activate({ name: 'leased', temporary: true, mounts: [bind('a')] }, 'none')).rejects.toMatchObject({
+    code: status.NOT_FOUND,
+  })
+  const lease = {
+    op: 'set',
+    table: tables.leases,
+    field: 'l1',
+    value: encode(Lease, Lease.fromPartial({ id: 'l1' })),
+  } as const
+  await metadata.transact('tests', { writes: [lease] })
+  await activate({ name: 'leased', temporary: true, mounts: [bind('a')] }, 'l1')
+  await mounts[Symbol.asyncDispose]()
+  // What a crash leaves of one that was never whole.
+  await mkdir(world.join('mounts/rest/1'), { recursive: true })
+  await boot()
+  expect(mounted()).toHaveLength(1)
+  expect(existsSync(world.join('mounts/rest'))).toBe(false)
+  await metadata.transact('tests', { writes: [{ op: 'delete', table: tables.leases, field: 'l1' }] })
+  await until('the mount to go', () => mounted().length === 0)
+  await until('its record to go', () =>
+    mounts.info({ name: 'leased' }, call()).then(
+      () => false,
+      () => true,
+    ),
+  )
+})
+
+test.each(['{{ mount 3 }}', '{{ overlay 0 9 }}', '{{ .X }}', '{{ mount }}'])('the template %s is refused', (text) => {
+  expect(() => filled(text, [])).toThrow(expect.objectContaining({ code: status.INVALID_ARGUMENT }))
+})
