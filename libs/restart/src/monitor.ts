@@ -12,6 +12,9 @@ export type { RestartDeps } from './deps.ts'
 /** The label that says which node a container is on. */
 const nodeLabel = 'flotilla.io/node'
 
+/** Milliseconds that a client has between making a container, making its task and starting it, before we do so. */
+const settling = 10_000
+
 /** Milliseconds that bringing one container into its state may take. */
 const patience = 60_000
 
@@ -40,8 +43,8 @@ export function createRestartMonitor(deps: RestartDeps): AsyncDisposable {
 
 class Monitor {
   readonly #deps: RestartDeps
-  /** Containers that had no started task at the last look. */
-  #unstarted = new Set<string>()
+  /** Since when, in milliseconds since the epoch, containers have no started task. */
+  #unstarted = new Map<string, number>()
 
   constructor(deps: RestartDeps) {
     this.#deps = deps
@@ -51,7 +54,7 @@ class Monitor {
   async look(signal?: AbortSignal): Promise<void> {
     const { containers, logger, namespaces, nodeName } = this.#deps
     const before = this.#unstarted
-    this.#unstarted = new Set()
+    this.#unstarted = new Map()
     const filters = [`labels."${restartLabels.status}",labels."${nodeLabel}"==${JSON.stringify(nodeName)}`]
     const work = (await namespaces()).map(async (namespace) => {
       const call = () => makeCall({ namespace, timeout: patience, signal, metadata: { 'flotilla-node': nodeName } })
@@ -71,7 +74,7 @@ class Monitor {
     await Promise.all(work)
   }
 
-  async #reconcile(container: Container, key: string, before: ReadonlySet<string>, call: Call): Promise<void> {
+  async #reconcile(container: Container, key: string, before: ReadonlyMap<string, number>, call: Call): Promise<void> {
     const { id, labels } = container
     const task = await this.#taskOf(id, call)
     const wanted = labels[restartLabels.status]
@@ -84,8 +87,9 @@ class Monitor {
     if (task?.status !== Status.STOPPED) {
       if (task && task.status !== Status.CREATED) return
       // A client may be about to make it, or to start it: only what stays so is ours to mend.
-      this.#unstarted.add(key)
-      if (!before.has(key)) return
+      const since = before.get(key) ?? Date.now()
+      this.#unstarted.set(key, since)
+      if (Date.now() - since < settling) return
       if (task && wantsRestart(labels, 0)) await stopTask(this.#deps, container, call)
     }
     if (!wantsRestart(labels, task?.exitStatus ?? 0)) return
