@@ -19,6 +19,7 @@ import { createNetwork, onlyLocal } from './network.ts'
 import type { Part } from './part.ts'
 import { parts } from './parts/index.ts'
 import { onlyPeers } from './peers.ts'
+import { reloadOnHangup } from './reload.ts'
 
 export interface AppOptions {
   /** Name in logs, messages and in the addresses of the configuration. */
@@ -49,18 +50,24 @@ export async function runApp(options: AppOptions, argv: readonly string[] = proc
       process.stdout.write(helpText(options.name, options.about))
       return
     }
-    await start(options, given.config, given.listen)
+    await start(options, given.config, given.listen, () => readCommandLine(argv)?.config)
   } catch (error) {
     process.stderr.write(`flotilla ${options.name}: ${error instanceof Error ? error.message : String(error)}\n`)
     process.exit(1)
   }
 }
 
-async function start(options: AppOptions, config: Config, listen: string | undefined): Promise<void> {
+async function start(
+  options: AppOptions,
+  config: Config,
+  listen: string | undefined,
+  readAgain: () => Config | undefined,
+): Promise<void> {
   // Whoever is told to stop while it starts stops when it has started.
   const stopped = stopSignal()
   await using resources = new AsyncDisposableStack()
   const logger = createLogger({ level: config.logLevel, name: options.name })
+  resources.use(reloadOnHangup(readAgain, config, logger))
   mkdirSync(config.root, { recursive: true, mode: 0o711 })
   mkdirSync(config.state, { recursive: true, mode: 0o711 })
   if (options.embedsStores) resources.use(await lockDirectory(config.root))

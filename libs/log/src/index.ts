@@ -1,3 +1,3 @@
-export { createLogger, type Level, type Logger, type LoggerOptions, levels } from './logger.ts'
+export { createLogger, type Level, type Logger, type LoggerOptions, levels, setLevel } from './logger.ts'
 export { redact } from './redact.ts'
 export { requestLog } from './request-log.ts'

@@ -22,19 +22,27 @@ function serializeError(error: Error) {
   return { ...plain, message: redact(plain.message), stack: redact(plain.stack) }
 }
 
+function pinoLevel(level: string): string {
+  if (!levels.some((known) => known === level)) throw new Error(`log level "${level}" is none of ${levels.join(', ')}`)
+  // pino knows no panic; nothing here is more important than fatal.
+  return level === 'panic' ? 'fatal' : level
+}
+
+/** Changes the least important level that is written, from the next line on. */
+export function setLevel(logger: Logger, level: string): void {
+  logger.level = pinoLevel(level)
+}
+
 /**
  * Makes the logger of a process. Errors belong in the field `err`.
  *
  * @throws Error when the level is none of {@link levels}
  */
 export function createLogger(options: LoggerOptions): Logger {
-  if (!levels.some((level) => level === options.level))
-    throw new Error(`log level "${options.level}" is none of ${levels.join(', ')}`)
   return pino(
     {
       name: options.name,
-      // pino knows no panic; nothing here is more important than fatal.
-      level: options.level === 'panic' ? 'fatal' : options.level,
+      level: pinoLevel(options.level),
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: serializeError },
