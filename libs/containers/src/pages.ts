@@ -1,10 +1,8 @@
 import { Container } from '@flotilla/api/containerd/services/containers/v1/containers'
-import { keyOf, type Metadata, mapRedisError, tables } from '@flotilla/metadata'
+import { byBytes, keyOf, type Metadata, mapRedisError, tables } from '@flotilla/metadata'
 
 /** Records read at a time: some megabytes of specs, a few milliseconds of decoding. */
 const pageSize = 200
-
-const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
 
 /**
  * All containers of a namespace in byte order of their ids, in pieces, each as it is when it is read. Those removed

@@ -44,7 +44,29 @@ export function connectRedis(options: ConnectionOptions & { readonly blocking?: 
   }
   // Each command reports its own failure; without a listener the library would print the connection's too.
   redis.on('error', () => {})
+  writeOnceATurn(redis)
   return redis
+}
+
+/**
+ * Commands that are sent in one turn of the event loop leave in one write: calls that arrive together then cost one
+ * system call, and their changes share one sync of the append-only file.
+ */
+function writeOnceATurn(redis: Redis): void {
+  const send = redis.sendCommand.bind(redis)
+  let corked = false
+  redis.sendCommand = (command, stream) => {
+    const socket = redis.stream
+    if (!corked && redis.status === 'ready') {
+      corked = true
+      socket.cork()
+      setImmediate(() => {
+        corked = false
+        socket.uncork()
+      })
+    }
+    return send(command, stream)
+  }
 }
 
 /** The address says whether the connection is encrypted, the files with what. */

@@ -1,4 +1,5 @@
 export { addArriving, addBlobNode, arrivingNodes, blobNodes, removeArriving, removeBlobNode } from './blob-nodes.ts'
+export { byBytes } from './byte-order.ts'
 export { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
 export { maxLabelBytes, validateLabels, withoutEmpty } from './labels.ts'
 export { maskedKey, withMaskedKey } from './mask.ts'

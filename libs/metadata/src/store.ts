@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Namespace } from '@flotilla/api/containerd/services/namespaces/v1/namespaces'
 import { notFound } from '@flotilla/rpc'
 import type { Redis } from 'ioredis'
+import { byBytes } from './byte-order.ts'
 import { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
 import type { Outcome, Plan } from './plan.ts'
 import { keyOf, leaseTable, namespaceIndexKey, namespaceLogKey, resourceMember, tables } from './tables.ts'
@@ -46,7 +47,6 @@ interface Scripted {
 
 const asArgument = (value: Uint8Array | string) =>
   typeof value === 'string' ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength)
-const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
 
 /** Turns a plan into the key and argument lists of transact.lua. */
 function argumentsOf(namespace: string, plan: Plan, origin: string): { keys: string[]; args: Array<string | Buffer> } {

@@ -11,9 +11,9 @@ export interface Codec {
 /** Messages as their generated types say. */
 export function typedCodec(method: MethodDefinition): Codec {
   return {
-    requestSerialize: (value) => Buffer.from(method.requestType.encode(value).finish()),
+    requestSerialize: (value) => bufferOf(method.requestType.encode(value).finish()),
     requestDeserialize: (bytes) => method.requestType.decode(bytes),
-    responseSerialize: (value) => Buffer.from(method.responseType.encode(value).finish()),
+    responseSerialize: (value) => bufferOf(method.responseType.encode(value).finish()),
     responseDeserialize: (bytes) => method.responseType.decode(bytes),
   }
 }
@@ -24,4 +24,9 @@ export const rawCodec: Codec = {
   requestDeserialize: (bytes) => bytes,
   responseSerialize: (value) => value as Buffer,
   responseDeserialize: (bytes) => bytes,
+}
+
+/** The same bytes, not a copy of them. */
+export function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

@@ -39,14 +39,29 @@ function drained(
   })
 }
 
-/** Rejects when a call was cut: who waits for something else would not notice that by itself. */
-export function ended(signal: AbortSignal): Promise<never> {
-  const gone = new Promise<never>((_, reject) => {
-    if (signal.aborted) reject(signal.reason)
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
-  gone.catch(() => {})
-  return gone
+/** Waits for one thing after another on behalf of a call. */
+export interface CallWait extends Disposable {
+  /** What a promise gives, unless the call is cut before: then it rejects with the reason. */
+  for<T>(work: PromiseLike<T> | T): Promise<T>
+}
+
+/**
+ * What waits for something else would not notice by itself that its call was cut. One listener for a whole stream, and
+ * no race with a promise that lives as long: that would keep every message of the stream in memory.
+ */
+export function waitOf(signal: AbortSignal): CallWait {
+  let cut: ((reason: unknown) => void) | undefined
+  const onAbort = () => cut?.(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  return {
+    for: (work) =>
+      new Promise((resolve, reject) => {
+        cut = reject
+        if (signal.aborted) reject(signal.reason)
+        Promise.resolve(work).then(resolve, reject)
+      }),
+    [Symbol.dispose]: () => signal.removeEventListener('abort', onAbort),
+  }
 }
 
 /** Writes answers to a stream as fast as its client takes them. Rejects when the call was cut. */
@@ -56,11 +71,11 @@ export async function pump(
   signal: AbortSignal,
 ) {
   const iterator = answers[Symbol.asyncIterator]()
-  const gone = ended(signal)
+  using wait = waitOf(signal)
   let finished = false
   try {
     for (;;) {
-      const next = await Promise.race([iterator.next(), gone])
+      const next = await wait.for(iterator.next())
       if (next.done) {
         finished = true
         return

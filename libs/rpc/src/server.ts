@@ -16,7 +16,7 @@ import { checked, checkedOne, filtered, filteredOne, within } from './checked.ts
 import { type Codec, rawCodec, typedCodec } from './codec.ts'
 import { status, toRpcError, unauthenticated, unavailable, unimplemented } from './errors.ts'
 import { messagesOf } from './readable.ts'
-import { type AnyServerCall, callOf, ended, pump } from './running-call.ts'
+import { type AnyServerCall, callOf, pump, waitOf } from './running-call.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition } from './service.ts'
 import { serverCredentials, type TlsIdentity } from './tls.ts'
 
@@ -162,7 +162,8 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
     ) => {
       let response: unknown
       const failed = await carryOut(from, async (answer, call) => {
-        response = await Promise.race([answer, ended(call.signal)])
+        using wait = waitOf(call.signal)
+        response = await wait.for(answer)
       })
       if (failed) respond(failed)
       else respond(null, response)
