@@ -44,8 +44,6 @@ async function stopWorld(keeper: ChildProcess): Promise<void> {
 async function walk(world: DemoWorld, stopped: AbortSignal): Promise<void> {
   const reference = positionals[0] ?? world.reference
   const env = { ...process.env, CONTAINERD_ADDRESS: world.socket }
-  // From 2.0 on ctr pulls through the daemon's transfer service unless told otherwise.
-  const local = / v?2\.|\/v2 /.test(await outputOf(['--version'])) ? ['--local'] : []
   const plain = positionals[0] === undefined ? ['--plain-http'] : []
 
   async function outputOf(args: readonly string[], stderr: 'inherit' | 'ignore' = 'ignore'): Promise<string> {
@@ -77,7 +75,7 @@ async function walk(world: DemoWorld, stopped: AbortSignal): Promise<void> {
     heard += text
   })
   try {
-    await ctr('images', 'pull', ...local, ...plain, reference)
+    await ctr('images', 'pull', ...plain, reference)
     await ctr('images', 'ls')
     await ctr('run', '--rm', reference, 'hello', 'sh', '-c', 'echo "Hello from $(uname -s), process $$"')
     await ctr('run', '-d', reference, 'sleeper', 'sleep', '1000')

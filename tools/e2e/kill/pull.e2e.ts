@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto'
+import { buildImage, type FaultyRegistry, startFaultyRegistry, type TestImage, until } from '@flotilla/testing'
+import { describe, expect } from 'vitest'
+import type { Fixture } from '../harness/fixture.ts'
+import { rowsOf } from '../harness/output.ts'
+import { suite } from '../harness/suite.ts'
+import { underTest } from '../harness/system.ts'
+import { crash, patience } from './places.ts'
+
+const mebibyte = 1024 * 1024
+const layerSize = 4 * mebibyte
+const image: TestImage = await buildImage({
+  scratch: true,
+  compression: 'none',
+  layers: [[{ name: 'noise', content: randomBytes(layerSize) }]],
+})
+const layer = image.layers[0]?.digest ?? ''
+const concerned = underTest === 'services' ? ['transfer', 'content', 'all'] : ['main']
+
+/** Millions of bytes of the layer that are in the content store. */
+async function arrived(ctr: Fixture['ctr']): Promise<number> {
+  const row = rowsOf(await ctr('content', 'active')).find(([ref]) => ref?.startsWith('layer-'))
+  return Number(/([\d.]+) ?MB/.exec(row?.join(' ') ?? '')?.[1] ?? 0)
+}
+
+/** A registry that stops in the middle of the layer, until it is told to go on. */
+async function stalling(): Promise<{ registry: FaultyRegistry; reference: string; goOn: () => void }> {
+  const registry = await startFaultyRegistry({ ranges: true })
+  const reference = registry.add('some/noise:1', image)
+  const goOn = registry.fault({ path: new RegExp(layer), method: 'GET', fault: { kind: 'stall', after: 3 * mebibyte } })
+  return { registry, reference, goOn }
+}
+
+const layerRequests = (registry: FaultyRegistry) =>
+  registry.requests.filter(({ method, path }) => method === 'GET' && path.includes(layer))
+
+suite(
+  'a pull through the daemon',
+  ({ test }) => {
+    describe.each(concerned)('%s', (place) => {
+      test(
+        `${place} killed in the middle: the next pull goes on with the bytes that are there`,
+        async ({ ctr, start, system }) => {
+          const { registry, reference, goOn } = await stalling()
+          await using _ = registry
+          const first = start(['images', 'pull', '--plain-http', reference])
+          await until('half of the layer', async () => (await arrived(ctr)) >= 2)
+          await crash(system, place)
+          expect((await first.result).code).not.toBe(0)
+          expect(rowsOf(await ctr('snapshots', 'ls'))).toEqual([])
+          goOn()
+          const before = layerRequests(registry).length
+          await ctr('images', 'pull', '--plain-http', reference)
+          expect(layerRequests(registry)[before]?.headers.range).toMatch(/^bytes=[2-9]\d{6}-/)
+          expect(rowsOf(await ctr('images', 'check'))[0]?.join(' ')).toMatch(/ complete \(2\/2\) .* true$/)
+        },
+        patience,
+      )
+    })
+
+    test('interrupted by its user, it leaves nothing', async ({ ctr, start }) => {
+      const { registry, reference } = await stalling()
+      await using _ = registry
+      const first = start(['images', 'pull', '--plain-http', reference])
+      await until('half of the layer', async () => (await arrived(ctr)) >= 2)
+      first.child.kill('SIGINT')
+      await first.result
+      await until('everything to be collected', async () => {
+        for (const [what, ...args] of [
+          ['leases', 'ls', '-q'],
+          ['content', 'ls', '-q'],
+          ['images', 'ls', '-q'],
+        ] as const)
+          expect(await ctr(what, ...args)).toBe('')
+        expect(rowsOf(await ctr('content', 'active'))).toEqual([])
+        expect(rowsOf(await ctr('snapshots', 'ls'))).toEqual([])
+        return true
+      })
+    })
+
+    test('with other bytes than the manifest says, it fails and leaves nothing', async ({ ctr, refused }) => {
+      await using registry = await startFaultyRegistry({ ranges: true })
+      const reference = registry.add('some/noise:1', image)
+      const other = { kind: 'other', bytes: randomBytes(image.layers[0]?.size ?? 0) } as const
+      const mend = registry.fault({ path: new RegExp(layer), method: 'GET', fault: other })
+      expect(await refused('images', 'pull', '--plain-http', reference)).toMatch(
+        new RegExp(`unexpected commit digest sha256:\\w+, expected ${layer}`),
+      )
+      expect(rowsOf(await ctr('snapshots', 'ls'))).toEqual([])
+      expect(await ctr('images', 'ls', '-q')).toBe('')
+      mend()
+      await ctr('images', 'pull', '--plain-http', reference)
+      expect(rowsOf(await ctr('images', 'check'))[0]?.join(' ')).toMatch(/ complete \(2\/2\) .* true$/)
+    })
+
+    test('twice at once, it downloads each blob once', async ({ ctr, start }) => {
+      const { registry, reference, goOn } = await stalling()
+      await using _ = registry
+      const pulls = [1, 2, 3].map(() => start(['images', 'pull', '--plain-http', reference]))
+      await until('a part of the layer', async () => (await arrived(ctr)) >= 2)
+      const begun = layerRequests(registry).length
+      expect(begun).toBe(1)
+      // The connection that stalls is given up by its user, the others go on where it ended.
+      goOn()
+      pulls[0]?.child.kill('SIGINT')
+      for (const pull of pulls.slice(1)) expect((await pull.result).code).toBe(0)
+      await pulls[0]?.result
+      expect(layerRequests(registry).length).toBe(2)
+      expect(layerRequests(registry)[1]?.headers.range).toMatch(/^bytes=[2-9]\d{6}-/)
+      expect(rowsOf(await ctr('images', 'check'))[0]?.join(' ')).toMatch(/ complete \(2\/2\) .* true$/)
+    })
+  },
+  { versions: ['2.1'] },
+)
