@@ -14,11 +14,11 @@ import { callHeaders, failureOf, stateHeader } from './headers.ts'
 import { cancelSubject, commandSubject } from './subject.ts'
 
 /** Milliseconds without an answer or a sign of life after which a node counts as gone. */
-const silenceLimit = 3 * heartbeatInterval
+const silenceLimit = 2.7 * heartbeatInterval
 
 /**
  * A service of another node, called over the bus. A node that nobody listens for is UNAVAILABLE at once, one that falls
- * silent after three seconds, both naming it; a long command keeps going as long as the node says that it works.
+ * silent for three seconds, both naming it; a long command keeps going as long as the node says that it works.
  */
 export function commandClient<D extends ServiceDefinition>(
   nats: NatsConnection,

@@ -8,6 +8,8 @@ export interface Wish {
   readonly near?: ReadonlyMap<string, number>
   /** Said of the chosen one when it is near: `has the parent snapshot`. */
   readonly nearReason?: string
+  /** Only these nodes. */
+  readonly only?: ReadonlySet<string>
   /** Only nodes with this snapshot driver. */
   readonly snapshotter?: string | undefined
   /** Only nodes with a shim of this runtime. */
@@ -32,16 +34,22 @@ const freshFor = 5_000
 export function createScheduler(presence: Presence): Scheduler {
   const fresh: Array<{ readonly node: string; readonly at: number }> = []
 
-  return async ({ near, nearReason, runtime, snapshotter }) => {
+  return async ({ near, nearReason, only, runtime, snapshotter }) => {
     const all = await presence.nodes()
     const able = all.filter(
       (node) =>
         node.status === NodeStatus.NODE_STATUS_READY &&
         !node.cordoned &&
+        (only === undefined || only.has(node.name)) &&
         (!snapshotter || node.snapshotters.includes(snapshotter)) &&
         (!runtime || node.runtimes.length === 0 || runtime.startsWith('/') || node.runtimes.includes(runtime)),
     )
-    if (able.length === 0) throw unavailable(`none of ${all.length} nodes can take it`)
+    if (able.length === 0)
+      throw unavailable(
+        only === undefined
+          ? `none of ${all.length} nodes can take it`
+          : `it belongs on node ${[...only].map((name) => JSON.stringify(name)).join(' or ')}, which cannot take it now`,
+      )
     while (fresh[0] !== undefined && performance.now() - fresh[0].at > freshFor) fresh.shift()
     const most = Math.max(0, ...able.map(({ name }) => near?.get(name) ?? 0))
     const nearest = most > 0 ? able.filter(({ name }) => near?.get(name) === most) : able

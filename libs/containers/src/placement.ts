@@ -15,11 +15,39 @@ interface Wanted {
   readonly sandbox: string
 }
 
+/** Why the scheduler chose the node; on containers for which nothing else said one. */
+export const reasonLabel = 'flotilla.io/placement-reason'
+
+/** A node, and why, for what nothing binds to one. */
+export type Schedule = (container: {
+  readonly namespace: string
+  readonly image: string
+  readonly runtime: string
+}) => Promise<{ readonly node: string; readonly reason: string }>
+
 /**
- * The node for a new container: the one that the call came through or asked for, else the one in its labels, else its
- * sandbox's, else the one that has its snapshot, else the default. Undefined when nothing says.
+ * The labels that say where a new container is: on the node that the call came through or asked for, else the one in its
+ * labels, else the one that has its snapshot, else the scheduler's choice, with its reason. None when nothing says.
  */
-export async function nodeFor(
+export async function placementLabels(
+  deps: { readonly metadata: Metadata; readonly nodeName?: string; readonly schedule?: Schedule },
+  namespace: string,
+  container: Wanted & { readonly image: string; readonly runtime?: { readonly name: string } | undefined },
+  call: Call,
+): Promise<Record<string, string>> {
+  const bound = await nodeFor(deps.metadata, namespace, container, call, deps.schedule ? undefined : deps.nodeName)
+  if (bound !== undefined) return { [nodeLabel]: bound }
+  if (deps.schedule === undefined) return {}
+  const wish = { namespace, image: container.image, runtime: container.runtime?.name ?? '' }
+  const { node, reason } = await deps.schedule(wish)
+  return { [nodeLabel]: node, [reasonLabel]: reason }
+}
+
+/**
+ * The node for a new container: the one that the call came through or asked for, else the one in its labels, else the
+ * one that has its snapshot, else the default. Undefined when nothing says.
+ */
+async function nodeFor(
   metadata: Metadata,
   namespace: string,
   container: Wanted,
@@ -31,7 +59,8 @@ export async function nodeFor(
     container.labels[nodeLabel] ||
     (await nodeOfSandbox(metadata, namespace, container.sandbox)) ||
     (await nodeOfSnapshot(metadata, namespace, container)) ||
-    fallback
+    fallback ||
+    undefined
   )
 }
 

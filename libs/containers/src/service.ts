@@ -4,7 +4,7 @@ import { containerFields, parseFilters } from '@flotilla/filters'
 import { encode, eventOf, type Metadata, now, tables, updateRecord, withoutEmpty } from '@flotilla/metadata'
 import { alreadyExists, type Call, invalidArgument, notFound, requireNamespace, type ServiceOf } from '@flotilla/rpc'
 import { containerPages } from './pages.ts'
-import { nodeFor, nodeLabel } from './placement.ts'
+import { placementLabels, type Schedule } from './placement.ts'
 import { updatedContainer } from './update.ts'
 import { validateContainer } from './validate.ts'
 
@@ -12,13 +12,17 @@ export interface ContainersDeps {
   readonly metadata: Metadata
   /** The node of containers for which nothing else says one. */
   readonly nodeName?: string
+  /** Chooses a node where nothing says one; without it that is `nodeName`. */
+  readonly schedule?: Schedule
 }
 
 const missing = (id: string, namespace: string) => notFound(`container "${id}" in namespace "${namespace}"`)
 const resourceOf = (id: string) => ({ type: tables.containers, id })
 
 /** Container records of all namespaces. Whether a task runs is no concern of theirs. */
-export function createContainersService({ metadata, nodeName }: ContainersDeps): ServiceOf<ContainersDefinition> {
+export function createContainersService(deps: ContainersDeps): ServiceOf<ContainersDefinition> {
+  const { metadata } = deps
+
   async function* selected(filters: readonly string[], call: Call): AsyncGenerator<Container[]> {
     const namespace = requireNamespace(call)
     const matcher = parseFilters(filters)
@@ -49,11 +53,11 @@ export function createContainersService({ metadata, nodeName }: ContainersDeps):
       const namespace = requireNamespace(call)
       const requested = request.container ?? Container.fromPartial({})
       validateContainer(requested, 'create container failed validation: ')
-      const node = await nodeFor(metadata, namespace, requested, call, nodeName)
+      const placement = await placementLabels(deps, namespace, requested, call)
       const time = now()
       const container: Container = {
         ...requested,
-        labels: { ...withoutEmpty(requested.labels), ...(node ? { [nodeLabel]: node } : {}) },
+        labels: { ...withoutEmpty(requested.labels), ...placement },
         createdAt: time,
         updatedAt: time,
       }

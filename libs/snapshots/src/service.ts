@@ -7,7 +7,7 @@ import { commit } from './commit.ts'
 import { infoOf } from './info.ts'
 import { storable } from './labels.ts'
 import { list } from './list.ts'
-import { nodeOf, type Place, placeOf } from './place.ts'
+import { namedNode, nodeForNew, nodeOfKey, nodesWith, type Place, placeOf, type Schedule } from './place.ts'
 import { prepare } from './prepare.ts'
 import { directoryOf, Kind, read } from './records.ts'
 import { remove } from './remove.ts'
@@ -18,8 +18,10 @@ export interface SnapshotsDeps {
   readonly metadata: Metadata
   /** The drivers of a node. */
   readonly drivers: (node: string) => ServiceOf<DriversDefinition>
-  /** The node of calls that name none in metadata `flotilla-node`. */
+  /** The node of calls that name none in metadata `flotilla-node`, unless there is a scheduler. */
   readonly localNode: string
+  /** Chooses among the nodes for calls that name none. */
+  readonly schedule?: Schedule | undefined
 }
 
 /** A request that has come as far as the records: its place, and the drivers there. */
@@ -38,8 +40,21 @@ export function createSnapshotsService(deps: SnapshotsDeps): ServiceOf<Snapshots
   const { metadata, localNode } = deps
   const snapshotters = createSnapshotters(deps.drivers)
 
-  async function enter(snapshotter: string, call: Call): Promise<Entered> {
-    const node = nodeOf(call, localNode)
+  /** What a call is about: a snapshot that there is, one to be made, or all of them. */
+  type About = { readonly key: string; readonly parent?: string } | undefined
+
+  async function nodeOf(snapshotter: string, about: About, call: Call): Promise<string> {
+    const named = namedNode(call)
+    if (named !== undefined) return named
+    if (about === undefined) return localNode
+    const { key, parent } = about
+    return parent === undefined
+      ? await nodeOfKey(deps, call, snapshotter, key)
+      : await nodeForNew(deps, call, snapshotter, { key, parent })
+  }
+
+  async function enter(snapshotter: string, about: About, call: Call): Promise<Entered> {
+    const node = await nodeOf(snapshotter, about, call)
     const driver = await snapshotters.require(node, snapshotter, call)
     return { place: placeOf(call, node, snapshotter), driver, drivers: deps.drivers(node) }
   }
@@ -47,11 +62,20 @@ export function createSnapshotsService(deps: SnapshotsDeps): ServiceOf<Snapshots
   type Preparation = { snapshotter: string; key: string; parent: string; labels: Record<string, string> }
 
   async function make(request: Preparation, kind: typeof Kind.ACTIVE | typeof Kind.VIEW, call: Call) {
-    const { place, drivers } = await enter(request.snapshotter, call)
+    const { place, drivers } = await enter(request.snapshotter, request, call)
     const { key, parent } = request
     requireKey(key)
     const labels = storable(request.labels)
     return { mounts: await prepare(metadata, drivers, place, { key, parent, labels, kind }, call) }
+  }
+
+  /** The place that a list is about, or every one when the call names no node. */
+  async function placesOf(snapshotter: string, call: Call): Promise<Place[]> {
+    const nodes = await (namedNode(call) !== undefined || deps.schedule === undefined
+      ? []
+      : nodesWith(metadata, call, snapshotter))
+    if (nodes.length === 0) return [(await enter(snapshotter, undefined, call)).place]
+    return nodes.map((node) => placeOf(call, node, snapshotter))
   }
 
   return {
@@ -59,14 +83,14 @@ export function createSnapshotsService(deps: SnapshotsDeps): ServiceOf<Snapshots
     view: (request, call) => make(request, Kind.VIEW, call),
 
     async mounts({ snapshotter, key }, call) {
-      const { place, drivers } = await enter(snapshotter, call)
+      const { place, drivers } = await enter(snapshotter, { key }, call)
       const { snapshot } = await read(metadata, place, key)
       if (snapshot.kind === Kind.COMMITTED) throw failedPrecondition(`requested snapshot ${key} not active or view`)
       return await drivers.mounts(directoryOf(snapshotter, snapshot), call)
     },
 
     async commit({ snapshotter, name, key, labels, parent }, call) {
-      const { place, driver, drivers } = await enter(snapshotter, call)
+      const { place, driver, drivers } = await enter(snapshotter, { key }, call)
       requireKey(key)
       if (name === '') throw invalidArgument('snapshot name required')
       await commit(metadata, drivers, driver, place, { key, name, labels: storable(labels), parent }, call)
@@ -74,31 +98,32 @@ export function createSnapshotsService(deps: SnapshotsDeps): ServiceOf<Snapshots
     },
 
     async remove({ snapshotter, key }, call) {
-      const { place } = await enter(snapshotter, call)
+      const { place } = await enter(snapshotter, { key }, call)
       await remove(metadata, place, key, call)
       return {}
     },
 
     async stat({ snapshotter, key }, call) {
-      const { place } = await enter(snapshotter, call)
+      const { place } = await enter(snapshotter, { key }, call)
       const { snapshot } = await read(metadata, place, key)
       return { info: infoOf(snapshot, place.node) }
     },
 
     async update({ snapshotter, info, updateMask }, call) {
-      const { place } = await enter(snapshotter, call)
       const requested = info ?? Info.fromPartial({})
+      const { place } = await enter(snapshotter, { key: requested.name }, call)
       if (requested.name === '') throw invalidArgument('invalid argument')
       return { info: infoOf(await update(metadata, place, requested, updateMask), place.node) }
     },
 
     async *list({ snapshotter, filters }, call) {
-      const { place } = await enter(snapshotter, call)
-      for await (const info of list(metadata, place, parseFilters(filters))) yield { info }
+      const matcher = parseFilters(filters)
+      for (const place of await placesOf(snapshotter, call))
+        for await (const info of list(metadata, place, matcher)) yield { info }
     },
 
     async usage({ snapshotter, key }, call) {
-      const { place, drivers } = await enter(snapshotter, call)
+      const { place, drivers } = await enter(snapshotter, { key }, call)
       const { snapshot } = await read(metadata, place, key)
       const { kind, size, inodes } = snapshot
       if (kind === Kind.VIEW) return { size: 0, inodes: 0 }
@@ -106,7 +131,7 @@ export function createSnapshotsService(deps: SnapshotsDeps): ServiceOf<Snapshots
     },
 
     async cleanup({ snapshotter }, call) {
-      await enter(snapshotter, call)
+      await enter(snapshotter, undefined, call)
       // What clients know; the collector does it without being asked.
       throw unimplemented('snapshotter does not implement Cleanup method')
     },

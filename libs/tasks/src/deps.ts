@@ -14,6 +14,8 @@ export interface TasksDeps {
   readonly node: (name: string) => NodeTasksClient
   /** Names of all nodes, answering or not. */
   readonly nodes: () => Promise<string[]>
+  /** Whether a node was heard of lately; without it every node is asked. */
+  readonly isReady?: (name: string) => Promise<boolean>
   /** The node that this service runs on, which containers without a node label belong to. */
   readonly localNode: string
   /**

@@ -1,5 +1,5 @@
 import type { Container } from '@flotilla/api/containerd/services/containers/v1/containers'
-import { type Call, notFound, requireNamespace } from '@flotilla/rpc'
+import { type Call, notFound, requireNamespace, unavailable } from '@flotilla/rpc'
 import type { NodeTasksClient, TasksDeps } from './deps.ts'
 
 /** The label that says which node a container is on. */
@@ -7,6 +7,9 @@ const nodeLabel = 'flotilla.io/node'
 
 /** Metadata by which a node's socket, or a caller at the cluster's endpoint, names a node. */
 const nodeHeader = 'flotilla-node'
+
+/** Says `socket` when it was not the caller who named the node, but the socket that the call came through. */
+const namedByHeader = 'flotilla-node-by'
 
 /** A container and the node that runs its task. */
 export interface Located {
@@ -21,13 +24,20 @@ export async function locate(deps: TasksDeps, id: string, call: Call): Promise<L
   const { container } = await deps.containers.get({ id }, call)
   if (!container) throw notFound(`container "${id}"`)
   const nodeName = container.labels[nodeLabel] ?? deps.localNode
+  await requireReady(deps, nodeName)
   return { container, node: deps.node(nodeName), nodeName }
 }
 
-/** The nodes that a call over many tasks is about. */
+/** UNAVAILABLE, naming it, for a node that is known not to answer. */
+export async function requireReady(deps: TasksDeps, node: string): Promise<void> {
+  if (node === deps.localNode || deps.isReady === undefined || (await deps.isReady(node))) return
+  throw unavailable(`node "${node}" is not ready`)
+}
+
+/** The nodes that a call over many tasks is about: all, unless the caller itself names one. */
 export async function nodesOf(deps: TasksDeps, call: Call): Promise<string[]> {
   const named = call.metadata.get(nodeHeader)
-  if (named) return [named]
+  if (named && call.metadata.get(namedByHeader) !== 'socket') return [named]
   const names = await deps.nodes()
   return names.length > 0 ? names : [deps.localNode]
 }

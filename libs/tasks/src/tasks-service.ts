@@ -4,7 +4,7 @@ import { parseFilters } from '@flotilla/filters'
 import { type Call, hasCode, requireNamespace, type ServiceOf, status } from '@flotilla/rpc'
 import { checkpointTask, withCheckpoint } from './checkpoint.ts'
 import type { NodeTasksClient, TasksDeps } from './deps.ts'
-import { containersOn, locate, nodesOf } from './locate.ts'
+import { containersOn, locate, nodesOf, requireReady } from './locate.ts'
 import { waitForExit } from './wait.ts'
 
 export type { TasksDeps } from './deps.ts'
@@ -53,6 +53,7 @@ export function createTasksService(deps: TasksDeps): ServiceOf<typeof TasksDefin
       const lists = await Promise.all(
         names.map(async (name) => {
           try {
+            await requireReady(deps, name)
             return (await deps.node(name).list(request, call)).tasks
           } catch (error) {
             if (!hasCode(error, status.UNAVAILABLE)) throw error
@@ -71,6 +72,7 @@ export function createTasksService(deps: TasksDeps): ServiceOf<typeof TasksDefin
       const lists = await Promise.all(
         names.map(async (name) => {
           try {
+            await requireReady(deps, name)
             return (await deps.node(name).metrics(request, call)).metrics
           } catch (error) {
             if (!hasCode(error, status.UNAVAILABLE)) throw error

@@ -5,6 +5,8 @@ import { MountsDefinition } from '@flotilla/api/containerd/services/mounts/v1/mo
 import { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { TasksDefinition } from '@flotilla/api/containerd/services/tasks/v1/tasks'
 import { DriversDefinition, NodeSandboxesDefinition, NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
+import { StreamsDefinition } from '@flotilla/api/flotilla/peer/v1/peer'
+import { bridgedTasks, createBridges, createStreamsService } from '@flotilla/bridge'
 import { announce, describing, joinCluster } from '@flotilla/cluster'
 import { createDrivers } from '@flotilla/drivers'
 import { createMountsService } from '@flotilla/mounts'
@@ -24,7 +26,7 @@ const leaseInterval = 10_000
 /** What only a machine's own process can do: its snapshot directories, its shims. */
 export const nodeAgent: Part = {
   name: 'node-agent',
-  serves: [DriversDefinition, NodeTasksDefinition, NodeSandboxesDefinition, MountsDefinition],
+  serves: [DriversDefinition, NodeTasksDefinition, NodeSandboxesDefinition, MountsDefinition, StreamsDefinition],
   async build({
     bus,
     client,
@@ -32,10 +34,12 @@ export const nodeAgent: Part = {
     logger,
     metadata,
     metrics,
+    onPeer,
     own,
     program,
     serve,
     serveOnNode,
+    serveToPeers,
     socket,
     whenListening,
   }) {
@@ -56,7 +60,15 @@ export const nodeAgent: Part = {
         logger,
       }),
     )
-    serveOnNode(NodeTasksDefinition, tasks)
+    const bridges = own(
+      createBridges({
+        directory: join(config.state, 'flotilla.node.v1.streams'),
+        streams: (node) => onPeer(StreamsDefinition, node),
+        logger,
+      }),
+    )
+    serveOnNode(NodeTasksDefinition, bridgedTasks(tasks, bridges, name))
+    serveToPeers(StreamsDefinition, createStreamsService())
     serveOnNode(NodeSandboxesDefinition, tasks.sandboxes)
     gaugeTasks({ metadata, metrics }, tasks)
     gaugeUsage({ metadata, metrics }, tasks)

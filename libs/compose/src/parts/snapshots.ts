@@ -6,8 +6,8 @@ import type { Part } from '../part.ts'
 export const snapshots: Part = {
   name: 'snapshots',
   serves: [SnapshotsDefinition],
-  async build({ config, metadata, onNode, serve }) {
+  async build({ config, metadata, onNode, schedule, serve }) {
     const drivers = (node: string) => onNode(DriversDefinition, node)
-    serve(SnapshotsDefinition, createSnapshotsService({ metadata, drivers, localNode: config.nodeName }))
+    serve(SnapshotsDefinition, createSnapshotsService({ metadata, drivers, localNode: config.nodeName, schedule }))
   },
 }

@@ -10,12 +10,13 @@ import type { Part } from '../part.ts'
 export const tasks: Part = {
   name: 'tasks',
   serves: [TasksDefinition],
-  async build({ client, config, metadata, onNode, serve }) {
+  async build({ client, config, metadata, onNode, presence, serve }) {
     const service = createTasksService({
       containers: client(ContainersDefinition),
       content: client(ContentDefinition),
       node: (name) => onNode(NodeTasksDefinition, name),
       nodes: () => nodeNames(metadata),
+      isReady: (name) => presence.isReady(name),
       localNode: config.nodeName,
       scratch: join(config.root, 'flotilla.node.v1.tasks/checkpoints'),
     })

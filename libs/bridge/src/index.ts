@@ -1,0 +1,3 @@
+export { bridgedTasks } from './bridged-tasks.ts'
+export { type Bridge, type Bridges, createBridges, type Stdio } from './bridges.ts'
+export { createStreamsService } from './streams-service.ts'

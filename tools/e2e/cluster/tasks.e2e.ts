@@ -1,0 +1,123 @@
+import { spawn } from 'node:child_process'
+import { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
+import { TasksDefinition } from '@flotilla/api/containerd/services/tasks/v1/tasks'
+import { Status } from '@flotilla/api/containerd/v1/types/types'
+import { hasCode, makeCall, status } from '@flotilla/rpc'
+import { buildImage, until } from '@flotilla/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Cluster, namespace, startCluster } from './cluster.ts'
+
+describe('tasks of three nodes', () => {
+  let cluster: Cluster
+  let reference: string
+  beforeAll(async () => {
+    cluster = await startCluster()
+    reference = cluster.registry.add('library/box:1', await buildImage({ index: true }))
+    await cluster.ctr('b', 'images', 'pull', '--plain-http', reference)
+    await cluster.ctr('b', 'run', '-d', reference, 'on-b', 'sleep', '100000')
+  })
+  afterAll(() => cluster[Symbol.asyncDispose]())
+
+  it('a task on b is listed, measured, entered, killed and removed from a', async () => {
+    await cluster.ctr('b', 'run', '-d', reference, 'short', 'sleep', '100000')
+    expect(await cluster.ctr('a', 'tasks', 'ls')).toMatch(/^short +\d+ +RUNNING$/m)
+    expect(await cluster.ctr('a', 'tasks', 'metrics', 'short')).toContain('short')
+    expect(await cluster.ctr('a', 'tasks', 'exec', '--exec-id', 'e1', 'short', 'echo', 'hello from afar')).toBe(
+      'hello from afar\n',
+    )
+    const failing = await cluster.run('a', [
+      'tasks',
+      'exec',
+      '--exec-id',
+      'e2',
+      'short',
+      'sh',
+      '-c',
+      'echo no >&2; exit 3',
+    ])
+    expect([failing.code, failing.stderr]).toEqual([3, expect.stringContaining('no\n')])
+    await cluster.ctr('a', 'tasks', 'kill', '-s', 'KILL', 'short')
+    await until('short to stop', async () => /short +\d+ +STOPPED/.test(await cluster.ctr('a', 'tasks', 'ls')))
+    // ctr ends with the status of the task.
+    expect((await cluster.run('a', ['tasks', 'rm', 'short'])).code).toBe(137)
+    expect(await cluster.ctr('b', 'tasks', 'ls', '-q')).not.toContain('short')
+    await cluster.ctr('a', 'containers', 'rm', 'short')
+  })
+
+  it('standard input reaches it, with all of its bytes and its end', async () => {
+    const input = Buffer.alloc(3_000_000, 'flotilla ')
+    const { code, stdout } = await cluster.run('a', ['tasks', 'exec', '--exec-id', 'wc', 'on-b', 'wc', '-c'], { input })
+    expect([code, stdout.trim()]).toEqual([0, '3000000'])
+  })
+
+  it('much output comes whole', async () => {
+    const script = 'i=0; while [ $i -lt 100 ]; do head -c 65536 /dev/zero | tr "\\0" x; i=$((i+1)); done'
+    const { stdout } = await cluster.run('c', ['tasks', 'exec', '--exec-id', 'much', 'on-b', 'sh', '-c', script])
+    expect(stdout.length).toBe(100 * 65_536)
+  })
+
+  it('a terminal works across nodes', async () => {
+    const running = cluster.start('a', ['tasks', 'exec', '-t', '--exec-id', 'tty', 'on-b', 'sh'], { terminal: true })
+    running.child.stdin.write('stty size; echo $((40+2))\n')
+    await running.prints(/24 80[\s\S]*42/)
+    running.child.stdin.write('exit 5\n')
+    expect((await running.result).code).toBe(5)
+  })
+
+  it('two nodes creating one container at once: one wins, the other is told that it exists', async () => {
+    const results = await Promise.all(
+      ['a', 'b', 'c'].map((node) => cluster.run(node, ['containers', 'create', reference, 'contested', 'true'])),
+    )
+    expect(results.filter(({ code }) => code === 0)).toHaveLength(1)
+    for (const { stderr } of results.filter(({ code }) => code !== 0)) expect(stderr).toContain('already exists')
+    await cluster.ctr('a', 'containers', 'rm', 'contested')
+  })
+
+  it('events of every node come to each, saying where they happened', async () => {
+    const events = spawn('ctr', ['-a', cluster.node('c').socket, 'events'])
+    let text = ''
+    events.stdout.on('data', (data: Buffer) => {
+      text += data.toString()
+    })
+    await until('events to come', async () => {
+      await cluster.ctr('a', 'images', 'label', reference, `probe=${Math.random()}`)
+      return text.includes('/images/update')
+    })
+    await cluster.ctr('a', 'run', '--rm', reference, 'eventful', 'true')
+    await until('the exit to be told', () => /\/tasks\/exit .*eventful/.test(text))
+    events.kill()
+  })
+
+  it('cut off, its tasks are unknown and calls fail within 3 s with its name; back again, all is as it was', async () => {
+    const tasks = cluster.client(TasksDefinition, 'a')
+    await cluster.tell('partition', 'b')
+    try {
+      const began = performance.now()
+      const failure = await tasks
+        .get({ containerId: 'on-b', execId: '' }, makeCall({ namespace, timeout: 20_000 }))
+        .catch((error: unknown) => error)
+      expect(hasCode(failure, status.UNAVAILABLE)).toBe(true)
+      expect(String(failure)).toContain('node "b"')
+      expect(performance.now() - began).toBeLessThan(3_000)
+      await cluster.sees('a', 'b', false, 10_000)
+      const listed = await tasks.list({ filter: '' }, makeCall({ namespace }))
+      expect(listed.tasks.find(({ id }) => id === 'on-b')?.status).toBe(Status.UNKNOWN)
+    } finally {
+      await cluster.tell('heal', 'b')
+    }
+    await cluster.sees('a', 'b', true, 5_000)
+    await until('on-b to run', async () => /on-b +\d+ +RUNNING/.test(await cluster.ctr('a', 'tasks', 'ls')))
+  })
+
+  it('a call that names no node goes where the parent snapshot is', async () => {
+    // As at the cluster's endpoint: the node is named for one, and left open for the other.
+    const at = (node?: string) => makeCall({ namespace, ...(node ? { metadata: { 'flotilla-node': node } } : {}) })
+    const snapshots = cluster.client(SnapshotsDefinition, 'a')
+    const common = { snapshotter: 'native', parent: '', labels: {} }
+    await snapshots.prepare({ ...common, key: 'base-active' }, at('c'))
+    await snapshots.commit({ snapshotter: 'native', name: 'base', key: 'base-active', labels: {}, parent: '' }, at('c'))
+    const { info } = await snapshots.stat({ snapshotter: 'native', key: 'base' }, at('c'))
+    expect(info?.labels['flotilla.io/node']).toBe('c')
+    await snapshots.remove({ snapshotter: 'native', key: 'base' }, at('c'))
+  })
+})
