@@ -203,11 +203,12 @@ function throughNode(call: Call, node: string): Call {
   return withCall(call, { metadata })
 }
 
-/** A caller from the network is at no socket of ours, whatever it says. */
+/** A caller from the network is at no socket of ours, whatever it says; the scheduler names a node if it does not. */
 function fromElsewhere(call: Call): Call {
   const metadata = new Map(call.metadata)
   metadata.delete('flotilla-socket-node')
-  metadata.delete('flotilla-node-by')
+  if (metadata.has('flotilla-node')) metadata.delete('flotilla-node-by')
+  else metadata.set('flotilla-node-by', 'scheduler')
   return withCall(call, { metadata })
 }
 

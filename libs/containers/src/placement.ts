@@ -35,11 +35,13 @@ export async function placementLabels(
   container: Wanted & { readonly image: string; readonly runtime?: { readonly name: string } | undefined },
   call: Call,
 ): Promise<Record<string, string>> {
-  const bound = await nodeFor(deps.metadata, namespace, container, call, deps.schedule ? undefined : deps.nodeName)
+  // Calls at the cluster's endpoint say so when they leave the choice to us.
+  const schedule = call.metadata.get('flotilla-node-by') === 'scheduler' ? deps.schedule : undefined
+  const bound = await nodeFor(deps.metadata, namespace, container, call, schedule ? undefined : deps.nodeName)
   if (bound !== undefined) return { [nodeLabel]: bound }
-  if (deps.schedule === undefined) return {}
+  if (schedule === undefined) return {}
   const wish = { namespace, image: container.image, runtime: container.runtime?.name ?? '' }
-  const { node, reason } = await deps.schedule(wish)
+  const { node, reason } = await schedule(wish)
   return { [nodeLabel]: node, [reasonLabel]: reason }
 }
 

@@ -4,6 +4,9 @@ import { type Call, requireNamespace } from '@flotilla/rpc'
 /** Metadata by which a gateway, or a caller at the cluster's endpoint, names a node. */
 const nodeHeader = 'flotilla-node'
 
+/** Whether a call that names no node leaves the choice to the scheduler, as those at the cluster's endpoint do. */
+export const isScheduled = (call: Call): boolean => call.metadata.get('flotilla-node-by') === 'scheduler'
+
 /** The node that a call names; undefined when it leaves that to us. */
 export const namedNode = (call: Call): string | undefined => call.metadata.get(nodeHeader) || undefined
 

@@ -7,7 +7,16 @@ import { commit } from './commit.ts'
 import { infoOf } from './info.ts'
 import { storable } from './labels.ts'
 import { list } from './list.ts'
-import { namedNode, nodeForNew, nodeOfKey, nodesWith, type Place, placeOf, type Schedule } from './place.ts'
+import {
+  isScheduled,
+  namedNode,
+  nodeForNew,
+  nodeOfKey,
+  nodesWith,
+  type Place,
+  placeOf,
+  type Schedule,
+} from './place.ts'
 import { prepare } from './prepare.ts'
 import { directoryOf, Kind, read } from './records.ts'
 import { remove } from './remove.ts'
@@ -46,7 +55,7 @@ export function createSnapshotsService(deps: SnapshotsDeps): ServiceOf<Snapshots
   async function nodeOf(snapshotter: string, about: About, call: Call): Promise<string> {
     const named = namedNode(call)
     if (named !== undefined) return named
-    if (about === undefined) return localNode
+    if (about === undefined || !isScheduled(call)) return localNode
     const { key, parent } = about
     return parent === undefined
       ? await nodeOfKey(deps, call, snapshotter, key)
@@ -71,7 +80,7 @@ export function createSnapshotsService(deps: SnapshotsDeps): ServiceOf<Snapshots
 
   /** The place that a list is about, or every one when the call names no node. */
   async function placesOf(snapshotter: string, call: Call): Promise<Place[]> {
-    const nodes = await (namedNode(call) !== undefined || deps.schedule === undefined
+    const nodes = await (namedNode(call) !== undefined || !isScheduled(call)
       ? []
       : nodesWith(metadata, call, snapshotter))
     if (nodes.length === 0) return [(await enter(snapshotter, undefined, call)).place]
