@@ -51,7 +51,7 @@ export function callOf(defaults: CallSettings, settings: CallSettings = {}): Ret
   return makeCall(options)
 }
 
-function definedOf<T extends object>(settings: T): Partial<T> {
+export function definedOf<T extends object>(settings: T): Partial<T> {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as Partial<T>
 }
 

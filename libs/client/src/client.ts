@@ -1,5 +1,5 @@
 import { connect, readTlsIdentity, type ServiceDefinition, type TlsIdentity } from '@flotilla/rpc'
-import { type Caller, type CallSettings, callerOf } from './caller.ts'
+import { type Caller, type CallSettings, callerOf, definedOf } from './caller.ts'
 import { services } from './services.ts'
 
 export interface ClientOptions {
@@ -23,7 +23,7 @@ export type Client = { readonly [N in keyof typeof services]: Caller<(typeof ser
   readonly options: ClientOptions
   /** A service that this package has no name for, by its generated definition. */
   service<D extends ServiceDefinition>(definition: D): Caller<D>
-  /** The same connection with other settings: another namespace, node or lease. */
+  /** The same connection with other settings: another namespace, node or lease. What is not given stays. */
   with(settings: CallSettings): Client
   close(): void
   [Symbol.dispose](): void
@@ -58,7 +58,7 @@ function clientOver(channel: ReturnType<typeof connect>, options: ClientOptions,
   const client = {
     options: { ...options, namespace: defaults.namespace, node: defaults.node },
     service,
-    with: (settings: CallSettings) => clientOver(channel, options, { ...defaults, ...settings }),
+    with: (settings: CallSettings) => clientOver(channel, options, { ...defaults, ...definedOf(settings) }),
     close: () => channel.close(),
     [Symbol.dispose]: () => channel.close(),
   }

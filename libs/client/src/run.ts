@@ -110,7 +110,9 @@ export async function run(client: Client, options: RunOptions): Promise<Containe
     await there.tasks.start({ containerId: id }, settings)
     stdio.streams?.started()
     undo.move()
-    return containerOf(there, { id, node, pid, snapshotter, stdio: stdio.streams })
+    // What the lease was for is done.
+    const later = node === '' ? chosen : chosen.with({ node })
+    return containerOf(later, { id, node, pid, snapshotter, stdio: stdio.streams })
   } finally {
     if (lease !== '') await chosen.leases.delete({ id: lease, sync: false }).catch(() => {})
   }
@@ -125,18 +127,16 @@ interface Made {
 }
 
 function containerOf(client: Client, { id, node, pid, snapshotter, stdio }: Made): Container {
-  // What the lease was for is done.
-  const calls = client.with({ lease: undefined })
-  const process = processOf({ client: calls, containerId: id, execId: '', pid, stdio })
+  const process = processOf({ client, containerId: id, execId: '', pid, stdio })
   return {
     ...process,
     id,
     node,
     async remove() {
-      await ignoring(status.NOT_FOUND, () => endTask(calls, id))
+      await ignoring(status.NOT_FOUND, () => endTask(client, id))
       await process.delete()
-      await ignoring(status.NOT_FOUND, () => calls.containers.delete({ id }))
-      await ignoring(status.NOT_FOUND, () => calls.snapshots.remove({ snapshotter, key: id }))
+      await ignoring(status.NOT_FOUND, () => client.containers.delete({ id }))
+      await ignoring(status.NOT_FOUND, () => client.snapshots.remove({ snapshotter, key: id }))
     },
   }
 }
