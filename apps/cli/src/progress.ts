@@ -5,7 +5,7 @@ export interface Progress extends Disposable {
   update(name: string, state: { readonly event: string; readonly done: number; readonly total: number }): void
 }
 
-const barWidth = 24
+const barWidth = 20
 /** Milliseconds between two drawings. */
 const interval = 100
 
@@ -24,6 +24,8 @@ export function showProgress(stream: NodeJS.WriteStream = process.stderr): Progr
   const timer = stream.isTTY ? setInterval(draw, interval) : undefined
   return {
     update(name, { event, done, total }) {
+      // About the whole, which the lines of its parts show.
+      if (name === '') return
       lines.set(name, lineOf(name, event, done, total))
       dirty = true
     },
@@ -34,11 +36,12 @@ export function showProgress(stream: NodeJS.WriteStream = process.stderr): Progr
   }
 }
 
-/** `sha256:0123456789ab…  downloading  ██████      12.0 MiB / 48.0 MiB` */
+/** `layer-0123456789ab  downloading  ██████      12.0 MiB / 48.0 MiB` */
 export function lineOf(name: string, event: string, done: number, total: number): string {
-  const label = name.length > 40 ? `${name.slice(0, 39)}…` : name
+  const short = name.replace(/sha256:([0-9a-f]{12})[0-9a-f]+/, '$1')
+  const label = short.length > 26 ? `${short.slice(0, 25)}…` : short
   const known = total > 0
   const filled = known ? Math.min(barWidth, Math.round((barWidth * done) / total)) : 0
   const bar = known ? `${'█'.repeat(filled)}${' '.repeat(barWidth - filled)}` : ' '.repeat(barWidth)
-  return `${label.padEnd(40)} ${event.padEnd(12)} ${bar} ${known ? `${size(Math.min(done, total))} / ${size(total)}` : ''}`.trimEnd()
+  return `${label.padEnd(26)} ${event.padEnd(11)} ${bar} ${known ? `${size(Math.min(done, total))} / ${size(total)}` : ''}`.trimEnd()
 }

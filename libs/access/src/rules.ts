@@ -71,6 +71,8 @@ export const rules: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
     'read somewhere': 'List Get Watch',
     'admin cluster': 'Cordon Uncordon Drain Remove',
   }),
+  'flotilla.cluster.v1.NodePrepull': methods({ node: 'Pull Progress' }),
+  'flotilla.cluster.v1.Prepull': methods({ write: 'Pull' }),
   'flotilla.content.v1.LocalBlobs': methods({ node: 'Locate Sweep Writing Bring' }),
   'flotilla.events.v1.Log': methods({ 'read somewhere': 'Read Status' }),
   'flotilla.gc.v1.Collector': methods({ node: 'Collect' }),

@@ -14,6 +14,7 @@ import { TasksDefinition } from '@flotilla/api/containerd/services/tasks/v1/task
 import { TransferDefinition } from '@flotilla/api/containerd/services/transfer/v1/transfer'
 import { VersionDefinition } from '@flotilla/api/containerd/services/version/v1/version'
 import { NodesDefinition } from '@flotilla/api/flotilla/cluster/v1/nodes'
+import { PrepullDefinition } from '@flotilla/api/flotilla/cluster/v1/prepull'
 import { LogDefinition } from '@flotilla/api/flotilla/events/v1/events'
 import { LogsDefinition, StdioDefinition } from '@flotilla/api/flotilla/stdio/v1/stdio'
 import { HealthDefinition } from '@flotilla/api/grpc/health/v1/health'
@@ -38,6 +39,7 @@ export const services = {
   version: VersionDefinition,
   health: HealthDefinition,
   nodes: NodesDefinition,
+  prepull: PrepullDefinition,
   eventLog: LogDefinition,
   stdio: StdioDefinition,
   logs: LogsDefinition,

@@ -3,7 +3,14 @@ import type { Network } from './network.ts'
 import { parts } from './parts/index.ts'
 
 // Commands of nodes and what services ask of each other are not passed on; the event log is.
-const inner = ['flotilla.node.', 'flotilla.gc.', 'flotilla.content.', 'flotilla.peer.', 'flotilla.stdio.v1.NodeLogs']
+const inner = [
+  'flotilla.node.',
+  'flotilla.gc.',
+  'flotilla.content.',
+  'flotilla.peer.',
+  'flotilla.stdio.v1.NodeLogs',
+  'flotilla.cluster.v1.NodePrepull',
+]
 
 /** Whether a service is for other nodes. */
 export const isForPeers = (definition: ServiceDefinition) => definition.fullName.startsWith('flotilla.peer.')

@@ -9,6 +9,7 @@ import { leases } from './leases.ts'
 import { namespaces } from './namespaces.ts'
 import { nodeAgent } from './node-agent.ts'
 import { nodes } from './nodes.ts'
+import { prepull } from './prepull.ts'
 import { sandboxes } from './sandboxes.ts'
 import { snapshots } from './snapshots.ts'
 import { stdio } from './stdio.ts'
@@ -32,6 +33,7 @@ export const parts: readonly Part[] = [
   stdio,
   introspection,
   nodes,
+  prepull,
 ]
 
 export {
@@ -45,6 +47,7 @@ export {
   namespaces,
   nodeAgent,
   nodes,
+  prepull,
   sandboxes,
   snapshots,
   stdio,
