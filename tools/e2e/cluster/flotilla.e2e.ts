@@ -76,8 +76,8 @@ describe('flotilla at the endpoint of one of three nodes', () => {
   it('pulls to nodes with a label, and says which failed', async () => {
     const image = await buildImage({ layers: [[{ name: 'only', content: 'b' }]] })
     const reference = cluster.registry.add('library/some:1', image)
-    const labelled = await flotilla(['pull', '--node-label', 'flotilla.io/hostname=b', '--plain-http', reference])
-    expect(labelled).toMatchObject({ code: 0, stdout: 'b done\n' })
+    const labelled = await flotilla(['pull', '--node-label', 'flotilla.io/os=linux', '--plain-http', reference])
+    expect(labelled).toMatchObject({ code: 0, stdout: 'a done\nb done\nc done\n' })
     const none = await flotilla(['pull', '--node-label', 'colour=blue', '--plain-http', reference])
     expect(none).toMatchObject({ code: 3, stdout: '' })
     const missing = await flotilla(['pull', '--all-nodes', '--plain-http', `${cluster.registry.host}/library/no:1`])
