@@ -1,6 +1,6 @@
 import { type ChannelOptions, Client, type CallOptions as GrpcCallOptions } from '@grpc/grpc-js'
 import type { Call } from './call.ts'
-import { bufferOf } from './codec.ts'
+import { encoded } from './codec.ts'
 import { type RpcError, status, toRpcError, unavailable } from './errors.ts'
 import { toMetadata } from './metadata.ts'
 import { type MessageSource, messagesOf } from './readable.ts'
@@ -108,7 +108,7 @@ export function clientOf<D extends ServiceDefinition>(definition: D, client: Cli
 
 function methodOf(definition: ServiceDefinition, method: MethodDefinition, client: Client) {
   const path = `/${definition.fullName}/${method.name}`
-  const serialize = (value: unknown) => bufferOf(method.requestType.encode(value).finish())
+  const serialize = (value: unknown) => encoded(method.requestType, value)
   const deserialize = (bytes: Buffer) => method.responseType.decode(bytes)
 
   if (method.requestStream && method.responseStream) {

@@ -1,3 +1,4 @@
+import { BulkWriter } from './bulk-writer.ts'
 import type { MethodDefinition } from './service.ts'
 
 /** How a method's messages go to and from the wire, in grpc-js's words. */
@@ -11,9 +12,9 @@ export interface Codec {
 /** Messages as their generated types say. */
 export function typedCodec(method: MethodDefinition): Codec {
   return {
-    requestSerialize: (value) => bufferOf(method.requestType.encode(value).finish()),
+    requestSerialize: (value) => encoded(method.requestType, value),
     requestDeserialize: (bytes) => method.requestType.decode(bytes),
-    responseSerialize: (value) => bufferOf(method.responseType.encode(value).finish()),
+    responseSerialize: (value) => encoded(method.responseType, value),
     responseDeserialize: (bytes) => method.responseType.decode(bytes),
   }
 }
@@ -26,7 +27,8 @@ export const rawCodec: Codec = {
   responseDeserialize: (bytes) => bytes,
 }
 
-/** The same bytes, not a copy of them. */
-export function bufferOf(bytes: Uint8Array): Buffer {
+/** A message in protobuf. */
+export function encoded(type: MethodDefinition['requestType'], message: unknown): Buffer {
+  const bytes = type.encode(message, new BulkWriter()).finish()
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

@@ -1,8 +1,9 @@
+import type { BinaryWriter } from '@bufbuild/protobuf/wire'
 import type { Call } from './call.ts'
 
 /** How ts-proto encodes and decodes one message type. */
 export interface WireType<T> {
-  encode(message: T): { finish(): Uint8Array }
+  encode(message: T, writer?: BinaryWriter): BinaryWriter
   decode(bytes: Uint8Array): T
 }
 
