@@ -5,13 +5,14 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-const help = `usage: tools/test [--only lint,unit,e2e,reference] [--system standalone,services]
+const help = `usage: tools/test [--only lint,unit,e2e,cluster,reference] [--system standalone,services]
                   [--suites bench/,ctr/,docker/,input/,kill/,wire/,client/,cli/,endpoint/] [FILTER]
 
 Installs what is missing, then runs, in this order:
   lint       formatting and lint rules, package boundaries, types, the wire check, the compose file
   unit       the tests beside the code of every package
   e2e        the end-to-end suites against the standalone process, then against separate services
+  cluster    three nodes in network namespaces of their own, as one containerd
   reference  the ctr cases against Debian's containerd itself, which shows that they ask for what it does
 --suites chooses folders of tools/e2e, or files in them. FILTER limits unit and e2e to files whose path contains it. Results are kept in .work/results, logs of failed
 end-to-end tests in .work/logs. The last line is "N passed, N failed"; the exit status says whether any failed.
@@ -20,7 +21,7 @@ end-to-end tests in .work/logs. The last line is "N passed, N failed"; the exit 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    only: { type: 'string', default: 'lint,unit,e2e,reference' },
+    only: { type: 'string', default: 'lint,unit,e2e,cluster,reference' },
     system: { type: 'string', default: 'standalone,services' },
     suites: { type: 'string', default: 'bench/,ctr/,docker/,input/,kill/,wire/,client/,cli/,endpoint/' },
     help: { type: 'boolean', short: 'h' },
@@ -125,6 +126,7 @@ const suites = ['--config', 'tools/e2e/vitest.config.ts', '--project']
 if (wanted.has('e2e'))
   for (const system of values.system.split(','))
     suite(`e2e ${system}`, ...suites, system, ...(positionals.length > 0 ? positionals : values.suites.split(',')))
+if (wanted.has('cluster')) suite('e2e cluster', ...suites, 'cluster', ...positionals)
 if (wanted.has('reference')) suite('reference', ...suites, 'containerd', ...positionals)
 
 if (skipped.length > 0) say(`\nskipped (${skipped.length}):\n  ${skipped.join('\n  ')}`)

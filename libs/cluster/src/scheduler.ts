@@ -31,7 +31,7 @@ const freshFor = 5_000
  * Chooses among ready nodes that are not cordoned and can do what is wished: those that are nearest first, among equals
  * the one with the smallest reserved share of processors and memory.
  */
-export function createScheduler(presence: Presence): Scheduler {
+export function createScheduler(presence: Pick<Presence, 'nodes'>): Scheduler {
   const fresh: Array<{ readonly node: string; readonly at: number }> = []
 
   return async ({ near, nearReason, only, runtime, snapshotter }) => {
