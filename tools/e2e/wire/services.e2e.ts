@@ -77,7 +77,7 @@ const services: readonly Service[] = [
   },
   {
     name: 'content',
-    serves: [v1('Content'), 'flotilla.content.v1.LocalBlobs'],
+    serves: [v1('Content'), 'flotilla.content.v1.LocalBlobs', 'flotilla.peer.v1.Blobs'],
     method: `${v1('Content')}/Write`,
     request: () => [
       { action: 'STAT', ref: 'wire' },
@@ -120,11 +120,40 @@ const services: readonly Service[] = [
   },
   {
     name: 'node-agent',
-    serves: ['flotilla.node.v1.Drivers', 'flotilla.node.v1.NodeTasks'],
+    serves: [
+      'flotilla.node.v1.Drivers',
+      'flotilla.node.v1.NodeTasks',
+      'flotilla.node.v1.NodeSandboxes',
+      'flotilla.peer.v1.Streams',
+      v1('Mounts'),
+    ],
     method: 'flotilla.node.v1.Drivers/List',
     request: () => ({}),
     answers: [{ drivers: expect.arrayContaining([expect.objectContaining({ name: 'native' })]) }],
   },
+  {
+    name: 'nodes',
+    serves: ['flotilla.cluster.v1.Nodes'],
+    method: 'flotilla.cluster.v1.Nodes/List',
+    request: () => ({}),
+    answers: [{ nodes: [expect.objectContaining({ status: 'NODE_STATUS_READY', snapshotters: expect.anything() })] }],
+  },
+  {
+    name: 'sandboxes',
+    serves: ['containerd.services.sandbox.v1.Store', 'containerd.services.sandbox.v1.Controller'],
+    method: 'containerd.services.sandbox.v1.Store/List',
+    request: () => ({}),
+    answers: [{}],
+  },
+]
+
+/** Tested with their clients: a call alone says little. */
+const others = [
+  v1('Transfer'),
+  v1('Streaming'),
+  'flotilla.stdio.v1.Stdio',
+  'flotilla.stdio.v1.Logs',
+  'flotilla.stdio.v1.NodeLogs',
 ]
 
 const always = [
@@ -132,7 +161,7 @@ const always = [
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',
 ]
-const isForClients = (name: string) => !/^flotilla\.(node|gc|content)\./.test(name)
+const isForClients = (name: string) => !/^flotilla\.((node|gc|content|peer)\.|stdio\.v1\.NodeLogs)/.test(name)
 const kinds = { unary: v1('Images'), stream: v1('Content') }
 
 suite(
@@ -157,7 +186,7 @@ suite(
 
     test('the gateway serves all that is for clients, and passes each call on', async (fixture) => {
       using client = genericClient(`unix://${system().address}`)
-      const expected = [...services.flatMap(({ serves }) => serves), ...always].sort()
+      const expected = [...services.flatMap(({ serves }) => serves), ...others, ...always].sort()
       const listed = await client.services()
       expect(listed).toEqual(underTest === 'services' ? expected.filter(isForClients) : expected)
       for (const { method, request, answers } of services.filter(({ method }) => isForClients(method)))
@@ -200,7 +229,7 @@ suite(
       }
       try {
         for (const path of [
-          '/containerd.services.mounts.v1.Mounts/Activate',
+          '/containerd.services.cri.v1.Nothing/Activate',
           '/no.such.Service/Get',
           `/${kinds.unary}/Nod`,
         ])
