@@ -6,8 +6,9 @@ import {
   OCIRegistry,
   Progress,
 } from '@flotilla/api/containerd/types/transfer/transfer'
+import { PrepullProgress_State } from '@flotilla/api/flotilla/cluster/v1/prepull'
 import type { Any } from '@flotilla/api/google/protobuf/any'
-import { internal, type RpcError, toRpcError } from '@flotilla/rpc'
+import { internal, invalidArgument, type RpcError, toRpcError, unknown } from '@flotilla/rpc'
 import { anyOf } from './any.ts'
 import type { CallSettings } from './caller.ts'
 import type { Client } from './client.ts'
@@ -48,6 +49,12 @@ export async function pull(client: Client, reference: string, options: PullOptio
   const { onProgress, credentials, snapshotter = 'overlayfs' } = options
   const calls = client.with({ namespace: options.namespace, node: options.node, lease: options.lease })
   const settings: CallSettings = { signal: options.signal, timeout: options.timeout, metadata: options.metadata }
+  const node = options.node ?? client.options.node
+  if (node !== undefined) {
+    if (credentials || options.hostsDir) throw invalidArgument('a pull to a named node has no credentials of its own')
+    await pullTo(calls, node, reference, options, settings)
+    return await imageOf(calls, reference, settings)
+  }
   const [os = '', architecture = '', variant = ''] = (options.platform ?? hostPlatform).split('/')
   const platform = { os, architecture, variant }
   await using streams = new AsyncDisposableStack()
@@ -92,9 +99,36 @@ export async function pull(client: Client, reference: string, options: PullOptio
     },
     settings,
   )
-  const { image } = await calls.images.get({ name: reference }, settings)
-  if (image === undefined) throw internal(`image "${reference}" has no record`)
+  return await imageOf(calls, reference, settings)
+}
+
+async function imageOf(client: Client, name: string, settings: CallSettings) {
+  const { image } = await client.images.get({ name }, settings)
+  if (image === undefined) throw internal(`image "${name}" has no record`)
   return image
+}
+
+/** Has a node pull for itself: a transfer is carried out by the node that is called, whoever is named. */
+async function pullTo(
+  client: Client,
+  node: string,
+  reference: string,
+  { platform = '', snapshotter, plainHttp, onProgress }: PullOptions,
+  settings: CallSettings,
+): Promise<void> {
+  if (snapshotter === false) throw invalidArgument('a pull to a named node makes snapshots')
+  const request = {
+    reference,
+    nodes: [node],
+    platform,
+    snapshotter: snapshotter ?? '',
+    defaultScheme: plainHttp ? 'http' : '',
+  }
+  for await (const { state, done, total, message } of client.prepull.pull(request, settings)) {
+    if (state === PrepullProgress_State.FAILED) throw unknown(message)
+    const event = state === PrepullProgress_State.DONE ? 'complete' : 'downloading'
+    onProgress?.({ event, name: node, done, total })
+  }
 }
 
 /** Opens a stream that a transfer refers to by its id, once the service knows it; what comes may be answered. */

@@ -10,7 +10,7 @@ import { addReflection, createHealthService } from '@flotilla/health'
 import { createLogger, type Logger, requestLog } from '@flotilla/log'
 import { clusterSecret, createMetadata } from '@flotilla/metadata'
 import { createMetrics } from '@flotilla/metrics'
-import { type Call, type CallRecord, createRpcServer, withCall } from '@flotilla/rpc'
+import { type CallRecord, createRpcServer } from '@flotilla/rpc'
 import { helpText, readCommandLine } from './command-line.ts'
 import { isForClients, isForPeers, routeToServices } from './gateway.ts'
 import { createHost } from './host.ts'
@@ -20,6 +20,7 @@ import type { Part } from './part.ts'
 import { parts } from './parts/index.ts'
 import { onlyPeers } from './peers.ts'
 import { reloadOnHangup } from './reload.ts'
+import { throughEndpoint, throughNode } from './through.ts'
 
 export interface AppOptions {
   /** Name in logs, messages and in the addresses of the configuration. */
@@ -96,14 +97,11 @@ async function start(
       logRequest(record)
     },
     admit(call, target, caller) {
-      // At the cluster's endpoint the caller or the scheduler says which node; a socket is its node's.
+      const admission = gate(call, target, caller)
+      if (!options.isGateway) return admission
       const isSocket = caller.certificate === undefined
-      const completed = isSocket ? throughNode(call, config.nodeName) : fromElsewhere(call)
-      const admission = gate(options.isGateway ? completed : call, target, caller)
-      // Who is at no socket has FIFOs by our Stdio service, and those are here.
-      return isSocket || !options.isGateway
-        ? admission
-        : { ...admission, call: atSocketOf(admission.call, config.nodeName) }
+      const through = isSocket ? throughNode : throughEndpoint
+      return { ...admission, call: through(admission.call, config.nodeName, target.definition.fullName) }
     },
   })
   const peerServer =
@@ -189,31 +187,6 @@ async function openStores(
   if (redis) resources.use(redis)
   if (nats) resources.use(nats)
   return { redis: redis?.url ?? config.redisUrl, nats: nats?.url ?? config.natsUrl }
-}
-
-/**
- * A call that came through a node's socket is about that node, unless it names another: `flotilla-node-by` says which
- * of the two. FIFOs that it names are on the socket's node in any case (`flotilla-socket-node`).
- */
-function throughNode(call: Call, node: string): Call {
-  const metadata = new Map(call.metadata)
-  metadata.set('flotilla-socket-node', node)
-  if (metadata.has('flotilla-node')) metadata.delete('flotilla-node-by')
-  else metadata.set('flotilla-node', node).set('flotilla-node-by', 'socket')
-  return withCall(call, { metadata })
-}
-
-/** A caller from the network is at no socket of ours, whatever it says; the scheduler names a node if it does not. */
-function fromElsewhere(call: Call): Call {
-  const metadata = new Map(call.metadata)
-  metadata.delete('flotilla-socket-node')
-  if (metadata.has('flotilla-node')) metadata.delete('flotilla-node-by')
-  else metadata.set('flotilla-node-by', 'scheduler')
-  return withCall(call, { metadata })
-}
-
-function atSocketOf(call: Call, node: string): Call {
-  return withCall(call, { metadata: new Map([...call.metadata, ['flotilla-socket-node', node]]) })
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

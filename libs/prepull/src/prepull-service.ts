@@ -24,7 +24,10 @@ export function createPrepullService(deps: PrepullDeps): ServiceOf<typeof Prepul
     async *pull(request, call) {
       requireNamespace(call)
       if (request.reference === '') throw invalidArgument('a reference is needed')
-      const nodes = await deps.nodes(request.labelSelectors, call)
+      const all = await deps.nodes(request.labelSelectors, call)
+      const missing = request.nodes.find((name) => all.every((node) => node.name !== name))
+      if (missing !== undefined) throw notFound(`node "${missing}"`)
+      const nodes = request.nodes.length === 0 ? all : all.filter(({ name }) => request.nodes.includes(name))
       if (nodes.length === 0) throw notFound('node with these labels')
       const asking = new Map<string, () => Promise<void>>()
       const news = new Map<string, PrepullProgress>()
