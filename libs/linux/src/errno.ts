@@ -1,5 +1,13 @@
 import { getSystemErrorMap } from 'node:util'
 
+let map: ReturnType<typeof getSystemErrorMap> | undefined
+
+// Node makes a new map at each call.
+function known() {
+  map ??= getSystemErrorMap()
+  return map
+}
+
 /** A failed system call: `code` is the errno's name (`ENOENT`), `syscall` the call, `path` what it was asked for. */
 export class LinuxError extends Error {
   readonly code: string
@@ -16,7 +24,7 @@ export class LinuxError extends Error {
   }
 
   static fromErrno(errno: number, syscall: string, path?: string): LinuxError {
-    const [code, text] = getSystemErrorMap().get(-errno) ?? rare[errno] ?? [`errno ${errno}`, 'unknown error']
+    const [code, text] = known().get(-errno) ?? rare[errno] ?? [`errno ${errno}`, 'unknown error']
     return new LinuxError(code, syscall, path, text)
   }
 }
@@ -30,7 +38,7 @@ const rare: Record<number, readonly [string, string]> = {
 }
 
 function describe(code: string): string {
-  for (const [name, text] of getSystemErrorMap().values()) if (name === code) return text
+  for (const [name, text] of known().values()) if (name === code) return text
   return code
 }
 

@@ -41,6 +41,11 @@ export function check(result: number, call: string, path?: Path): number {
   throw LinuxError.fromErrno(koffi.errno(), call, path === undefined ? undefined : showPath(path))
 }
 
+/** The number of the last call's error, right after it failed: for failures that are usual and need no error object. */
+export function lastErrno(): number {
+  return koffi.errno()
+}
+
 /** Runs a call that may block for long (unmounting writes a file system back) on a thread of koffi's pool. */
 export function checkAsync(native: NativeFunction, args: Argument[], call: string, path?: Path): Promise<number> {
   return new Promise((resolve, reject) => {

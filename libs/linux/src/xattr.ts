@@ -1,5 +1,5 @@
 import { errnoOf } from './errno.ts'
-import { bind, check, cPath, type Path } from './libc.ts'
+import { bind, check, cPath, lastErrno, type Path } from './libc.ts'
 
 const set = bind('int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)')
 const get = bind('long lgetxattr(const char *path, const char *name, void *value, size_t size)')
@@ -8,6 +8,9 @@ const remove = bind('int lremovexattr(const char *path, const char *name)')
 
 /** Bytes a value or a list may have: XATTR_SIZE_MAX and XATTR_LIST_MAX of linux/limits.h. */
 const limit = 65536
+
+/** ENODATA and EOPNOTSUPP, which is ENOTSUP too, in errno.h. */
+const [noData, notSupported] = [61, 95]
 
 const scratch = Buffer.alloc(limit)
 
@@ -19,14 +22,10 @@ export function lsetxattr(path: Path, name: Path, value: Uint8Array): void {
 
 /** The value of an extended attribute; undefined when the file does not have it or its file system has none. */
 export function lgetxattr(path: Path, name: Path): Buffer | undefined {
-  try {
-    const size = check(get(cPath(path), cPath(name), scratch, limit), 'lgetxattr', path)
-    return Buffer.from(scratch.subarray(0, size))
-  } catch (error) {
-    const code = errnoOf(error)
-    if (code === 'ENODATA' || code === 'ENOTSUP' || code === 'EOPNOTSUPP') return undefined
-    throw error
-  }
+  const size = get(cPath(path), cPath(name), scratch, limit)
+  // Most files have none, and there are many files.
+  if (size < 0 && (lastErrno() === noData || lastErrno() === notSupported)) return undefined
+  return Buffer.from(scratch.subarray(0, check(size, 'lgetxattr', path)))
 }
 
 /** The names of a file's extended attributes; none where the file system has none. */
