@@ -60,14 +60,15 @@ export async function endShim(node: Node, shim: Shim, bundle: Bundle): Promise<v
   await rm(socketPath(shim.address), { force: true })
 }
 
-interface ExpectedEnd {
+/** An end of which a shim's own report may still be under way. */
+export interface ExpectedEnd {
   readonly end: End
   readonly key: ProcessKey
   readonly exit: Exit
 }
 
 /** Sees to it that ends are on disk: waits a while for the shim to report them, then reports them itself. */
-async function ensureReported(node: Node, { end, exit, key }: ExpectedEnd): Promise<void> {
+export async function ensureReported(node: Node, { end, exit, key }: ExpectedEnd): Promise<void> {
   if (!(await node.ledger.wait(end, key, eventPatience))) await node.recorder.synthesize(end, key, exit)
 }
 

@@ -18,11 +18,11 @@ import {
 import { checkpointFolder } from './checkpoint-folder.ts'
 import { now } from './exit.ts'
 import type { Node } from './node.ts'
-import { buryTask, deleteTask } from './remove-task.ts'
+import { buryTask, deleteTask, ensureReported } from './remove-task.ts'
 import { findShimBinary } from './runtime-binary.ts'
 import type { ShimTasks } from './shim.ts'
 import { shimCall } from './shim-call.ts'
-import { type Task, taskKey } from './task.ts'
+import { processKey, type Task, taskKey } from './task.ts'
 import { waitForExit } from './wait.ts'
 
 /** Milliseconds that a shim may take to tell the state of a process; containerd's. */
@@ -117,8 +117,12 @@ export function runningTasks(node: Node): Methods {
       requireStopped(await stateOf(task, execId, call))
       const answer = await ask(task, call, (shim, onward) => shim.delete({ id: task.id, execId }, onward))
       const process = task.record.processes.get(execId)
-      process?.end({ pid: answer.pid, status: answer.exitStatus, at: answer.exitedAt ?? now() })
+      const exit = { pid: answer.pid, status: answer.exitStatus, at: answer.exitedAt ?? now() }
+      process?.end(exit)
       task.waits.delete(execId)
+      // Its report must not come when the id is already another process's, which it would seem to end.
+      const key = processKey(task.bundle, execId, answer.pid)
+      if (answer.pid !== 0) await ensureReported(node, { end: 'exit', key, exit })
       if (process) task.record.removed(execId)
       return { id: execId, pid: answer.pid, exitStatus: answer.exitStatus, exitedAt: answer.exitedAt }
     },

@@ -1,6 +1,6 @@
 import { validateLabels, withoutEmpty } from '@flotilla/metadata'
 
-/** Says on which node a snapshot is. Part of every answer, never stored. */
+/** Says on which node a snapshot is. Part of what Stat and List answer, never stored. */
 export const nodeLabel = 'flotilla.io/node'
 
 /** On Prepare and View: the committed name that this snapshot is made for. */

@@ -152,22 +152,21 @@ describe('labels', () => {
     await expect(update('k', full('l'), ['labels.l'])).rejects.toMatchObject(refused)
   })
 
-  test('are updated by mask, or all without one', async () => {
+  test('are updated by mask, or all without one, and the answer has those of the client alone', async () => {
     await prepare('k', '', { a: '1', b: '2' })
     const before = await stat('k')
-    expect((await update('k', { a: '3', c: '4' }, ['labels.a', 'labels.b'])).labels).toEqual({ a: '3', ...nodeLabel })
+    expect((await update('k', { a: '3', c: '4' }, ['labels.a', 'labels.b'])).labels).toEqual({ a: '3' })
     expect((await update('k', { 'x.y/z': '5' }, ['labels.x.y/z'])).labels).toEqual({
       a: '3',
       'x.y/z': '5',
-      ...nodeLabel,
     })
     const after = await update('k', { only: 'this', gone: '' })
-    expect(after.labels).toEqual({ only: 'this', ...nodeLabel })
+    expect(after.labels).toEqual({ only: 'this' })
     expect(after).toMatchObject({ createdAt: before.createdAt, kind: Kind.ACTIVE, name: 'k' })
     expect(after.updatedAt).not.toEqual(before.updatedAt)
-    expect(await stat('k')).toEqual(after)
+    expect(await stat('k')).toEqual({ ...after, labels: { only: 'this', ...nodeLabel } })
     await commit('n', 'k')
-    expect((await update('n', { a: '1' }, ['labels'])).labels).toEqual({ a: '1', ...nodeLabel })
+    expect((await update('n', { a: '1' }, ['labels'])).labels).toEqual({ a: '1' })
   })
 
   test('are all that can be updated, and one bad path changes nothing', async () => {

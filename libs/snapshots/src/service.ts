@@ -4,7 +4,7 @@ import { parseFilters } from '@flotilla/filters'
 import type { Metadata } from '@flotilla/metadata'
 import { type Call, failedPrecondition, invalidArgument, type ServiceOf, unimplemented } from '@flotilla/rpc'
 import { commit } from './commit.ts'
-import { infoOf } from './info.ts'
+import { infoOf, storedInfo } from './info.ts'
 import { storable } from './labels.ts'
 import { list } from './list.ts'
 import {
@@ -122,7 +122,7 @@ export function createSnapshotsService(deps: SnapshotsDeps): ServiceOf<Snapshots
       const requested = info ?? Info.fromPartial({})
       const { place } = await enter(snapshotter, { key: requested.name }, call)
       if (requested.name === '') throw invalidArgument('invalid argument')
-      return { info: infoOf(await update(metadata, place, requested, updateMask), place.node) }
+      return { info: storedInfo(await update(metadata, place, requested, updateMask)) }
     },
 
     async *list({ snapshotter, filters }, call) {
