@@ -149,6 +149,22 @@ describe.each(shims)('with the shim of containerd $name', ({ path, present }) =>
       expect(topics.at(-1)).toBe('/tasks/delete')
     })
 
+    it('runs processes of one id one after the other, and each has an end of its own', async () => {
+      await world.run('again')
+      for (let round = 0; round < 20; round++) {
+        await world.exec('again', 'e', { args: ['sh', '-c', `exit ${round}`] })
+        const waiting = world.wait('again', 'e')
+        const pid = await world.start('again', 'e')
+        expect(await waiting).toMatchObject({ exited: true, exitStatus: round })
+        expect(await world.tasks.deleteProcess({ containerId: 'again', execId: 'e' }, world.call())).toMatchObject({
+          pid,
+        })
+      }
+      await world.kill('again')
+      await world.wait('again')
+      await world.delete('again')
+    })
+
     it('has a terminal, standard input that closes, and limits that change', async () => {
       await run('mkfifo', [world.temp.join('tty.in')])
       const out = await world.fifo('tty.out')
