@@ -30,7 +30,7 @@ async function open(kind: DriverKind, { root: daemonRoot, logger }: DriversDeps)
     const capabilities = [...driver.capabilities]
     return { description: { ...described, capabilities, unavailable: '' }, driver }
   } catch (err) {
-    logger.warn({ err, snapshotter: kind.name }, 'snapshotter not loaded')
+    logger.info({ snapshotter: kind.name, reason: String(err) }, 'snapshotter not loaded')
     const unavailable = (err instanceof Error && err.message) || String(err)
     return { description: { ...described, capabilities: [], unavailable }, driver: undefined }
   }
