@@ -87,7 +87,9 @@ export function createMetrics(): Metrics {
           try {
             for (const reading of await read()) this.set({ ...reading.labels }, reading.value)
           } catch {
-            this.remove()
+            // With labels, an emptied gauge has no series; without, it would tell 0.
+            if (labels.length > 0) this.reset()
+            else this.remove()
             unread.inc({ metric: name })
           }
         },

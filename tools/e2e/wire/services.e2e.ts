@@ -154,6 +154,8 @@ const others = [
   'flotilla.stdio.v1.Stdio',
   'flotilla.stdio.v1.Logs',
   'flotilla.stdio.v1.NodeLogs',
+  'flotilla.cluster.v1.NodePrepull',
+  'flotilla.cluster.v1.Prepull',
 ]
 
 const always = [
