@@ -6,13 +6,12 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { HealthDefinition } from '@flotilla/api/grpc/health/v1/health'
 import { startEmbeddedNats, startEmbeddedRedis } from '@flotilla/embedded'
 import { addClient, addNode, initDirectory } from '@flotilla/pki'
-import { clientOf, connect, makeCall } from '@flotilla/rpc'
 import { cut, inUse, makeNetwork, mend, removeNetwork } from './cluster-parts/network.ts'
 import { type Plan, type PlannedNode, planFor, ports, readPlan, writePlan } from './cluster-parts/plan.ts'
 import { endContainers } from './cluster-parts/remains.ts'
+import { serving } from './serving.ts'
 
 const help = `cluster: several nodes on this machine, as one containerd
 
@@ -88,18 +87,6 @@ async function end(pid: number, word: string, signal: NodeJS.Signals): Promise<v
     }
 }
 
-async function serving(socket: string): Promise<boolean> {
-  const channel = connect(`unix://${socket}`)
-  try {
-    const answer = await clientOf(HealthDefinition, channel).check({ service: '' }, makeCall({ timeout: 2_000 }))
-    return answer.status === 1
-  } catch {
-    return false
-  } finally {
-    channel.close()
-  }
-}
-
 /** Runs Redis and NATS until it is told to stop. */
 async function keep(): Promise<void> {
   const { gateway: host, password } = required()
@@ -163,7 +150,7 @@ async function startNode(plan: Plan, node: PlannedNode): Promise<void> {
   closeSync(out)
   child.unref()
   node.pid = child.pid ?? 0
-  for (const limit = Date.now() + 60_000; !(await serving(socket)); await sleep(50)) {
+  for (const limit = Date.now() + 60_000; !(await serving(`unix://${socket}`, 2_000)); await sleep(50)) {
     if (child.exitCode !== null || child.signalCode !== null || Date.now() > limit) {
       const words = readFileSync(log, 'utf8').trim().split('\n').slice(-3).join('\n')
       throw new Refusal(`node "${node.name}" does not serve; the end of ${log}:\n${words}`)

@@ -6,10 +6,9 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { HealthDefinition } from '@flotilla/api/grpc/health/v1/health'
 import { lockDirectory, parts } from '@flotilla/compose'
 import { startEmbeddedNats, startEmbeddedRedis } from '@flotilla/embedded'
-import { clientOf, connect, makeCall } from '@flotilla/rpc'
+import { serving } from './serving.ts'
 
 const help = `services: runs each service as a process of its own on this machine
 
@@ -66,18 +65,6 @@ function keeper(): Keeper | undefined {
     return found
   } catch {
     return undefined
-  }
-}
-
-async function serving(address: string): Promise<boolean> {
-  const channel = connect(address)
-  try {
-    const answer = await clientOf(HealthDefinition, channel).check({ service: '' }, makeCall({ timeout: 1_000 }))
-    return answer.status === 1
-  } catch {
-    return false
-  } finally {
-    channel.close()
   }
 }
 
@@ -182,7 +169,7 @@ async function up(): Promise<number> {
       if (child.exitCode === null) child.kill('SIGTERM')
       return 1
     }
-    const states = await Promise.all(waiting.map((name) => serving(addressOf(name))))
+    const states = await Promise.all(waiting.map((name) => serving(addressOf(name), 1_000)))
     waiting = waiting.filter((_, index) => !states[index])
     await sleep(50)
   }
@@ -191,7 +178,7 @@ async function up(): Promise<number> {
 
 async function status(): Promise<number> {
   const found = keeper()
-  const states = await Promise.all(names.map((name) => serving(addressOf(name))))
+  const states = await Promise.all(names.map((name) => serving(addressOf(name), 1_000)))
   names.forEach((name, index) => {
     const pid = found?.services[name]
     process.stdout.write(

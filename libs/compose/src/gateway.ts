@@ -22,7 +22,7 @@ export function isForClients(definition: ServiceDefinition): boolean {
 
 /**
  * Routes every service that this process does not serve itself to the process that does, by service name, message bytes
- * untouched; those for clients, or with `passes` others. Answers what closes the channels.
+ * untouched; those for clients, or with `passes` others.
  */
 export function routeToServices(
   server: RpcServer,
@@ -30,26 +30,16 @@ export function routeToServices(
   network: Network,
   here: ReadonlySet<string>,
   passes: (definition: ServiceDefinition) => boolean = isForClients,
-): AsyncDisposable {
-  const channels = new Map<string, ReturnType<Network['connect']>>()
+): void {
   const channelOf = (name: string) => {
-    const known = channels.get(name)
-    if (known) return known
     const address = addresses[name]
     if (address === undefined) throw unavailable(`service "${name}" has no address in the configuration`)
-    const channel = network.connect(address)
-    channels.set(name, channel)
-    return channel
+    return network.connect(address)
   }
   for (const part of parts) {
     for (const definition of part.serves) {
       if (here.has(definition.fullName) || !passes(definition)) continue
       server.addRaw(definition, (method, requests, call) => callRaw(channelOf(part.name), method.path, requests, call))
     }
-  }
-  return {
-    async [Symbol.asyncDispose]() {
-      for (const channel of channels.values()) channel.close()
-    },
   }
 }

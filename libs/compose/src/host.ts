@@ -19,7 +19,6 @@ export function createHost(options: HostOptions): Host & AsyncDisposable & { lis
   const { bus, config, network, server } = options
   const local = new Map<string, object>()
   const remote = new Map<string, object>()
-  const channels = new Map<string, ReturnType<Network['connect']>>()
   const owned: AsyncDisposable[] = []
   const waiting: Array<() => Promise<void>> = []
   const presence = createPresence({ nats: bus.nats, metadata: options.metadata })
@@ -33,9 +32,7 @@ export function createHost(options: HostOptions): Host & AsyncDisposable & { lis
     const name = partOf(definition.fullName)?.name ?? definition.fullName
     const address = config.services[name]
     if (address === undefined) throw unavailable(`service "${name}" has no address in the configuration`)
-    const channel = channels.get(address) ?? network.connect(address)
-    channels.set(address, channel)
-    const service = clientOf(definition, channel)
+    const service = clientOf(definition, network.connect(address))
     remote.set(definition.fullName, service)
     return service
   }
@@ -97,7 +94,6 @@ export function createHost(options: HostOptions): Host & AsyncDisposable & { lis
     },
     async [Symbol.asyncDispose]() {
       for (const resource of owned.reverse()) await resource[Symbol.asyncDispose]()
-      for (const channel of channels.values()) channel.close()
     },
   }
 }

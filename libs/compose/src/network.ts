@@ -3,9 +3,10 @@ import type { Config } from '@flotilla/config'
 import { connect, type ListenOptions, type RpcServer, readTlsIdentity, type TlsIdentity } from '@flotilla/rpc'
 
 /** How a process listens and connects: unix sockets plainly, TCP with mutual TLS as soon as it has a certificate. */
-export interface Network {
+export interface Network extends AsyncDisposable {
   /** The certificate of this node, if it has one. */
   readonly tls: TlsIdentity | undefined
+  /** The channel to an address: one for all who ask, closed with the network. */
   connect(address: string): ReturnType<typeof connect>
   /** Refuses what others could reach without showing a certificate. */
   listen(server: RpcServer, address: string): Promise<string>
@@ -13,13 +14,21 @@ export interface Network {
 
 export function createNetwork({ cluster }: Config): Network {
   const tls = cluster.tls.ca === '' ? undefined : readTlsIdentity(cluster.tls)
+  const channels = new Map<string, ReturnType<typeof connect>>()
   const security = (address: string): ListenOptions => (isUnix(address) ? {} : { tls })
   return {
     tls,
-    connect: (address) => connect(address, security(address)),
+    connect(address) {
+      const channel = channels.get(address) ?? connect(address, security(address))
+      channels.set(address, channel)
+      return channel
+    },
     async listen(server, address) {
       if (tls === undefined) onlyLocal(address)
       return await server.listen(address, security(address))
+    },
+    async [Symbol.asyncDispose]() {
+      for (const channel of channels.values()) channel.close()
     },
   }
 }

@@ -22,25 +22,22 @@ export interface Peers extends AsyncDisposable {
 export function createPeers(metadata: Metadata, presence: Presence, tls: TlsIdentity | undefined): Peers {
   const channels = new Map<string, ReturnType<typeof connect>>()
   let secret: Buffer | undefined
-  void clusterSecret(metadata).then(
-    (known) => {
-      secret = known
-    },
-    // Asked for again with the first call.
-    () => {},
-  )
+  const learnSecret = () =>
+    void clusterSecret(metadata).then(
+      (known) => {
+        secret = known
+      },
+      // Asked for again with the next call.
+      () => {},
+    )
+  learnSecret()
 
   return {
     client(definition, node) {
       const address = presence.heard(node)?.advertise
       if (!address) throw unavailable(`node "${node}" has not said where it can be reached`)
       if (secret === undefined) {
-        void clusterSecret(metadata).then(
-          (known) => {
-            secret = known
-          },
-          () => {},
-        )
+        learnSecret()
         throw unavailable(`node "${node}": the secret of the cluster is not known yet`)
       }
       const known = secret

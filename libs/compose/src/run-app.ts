@@ -73,7 +73,7 @@ async function start(
   mkdirSync(config.state, { recursive: true, mode: 0o711 })
   if (options.embedsStores) resources.use(await lockDirectory(config.root))
 
-  const network = createNetwork(config)
+  const network = resources.use(createNetwork(config))
   const stores = await openStores(options, config, logger, resources)
   const metadata = resources.use(
     await createMetadata({ url: stores.redis, tls: config.redisTls, origin: config.nodeName }),
@@ -130,7 +130,7 @@ async function start(
   const health = createHealthService()
   server.add(HealthDefinition, health)
   const here = new Set(options.parts.flatMap((part) => part.serves.map((definition) => definition.fullName)))
-  if (options.isGateway) resources.use(routeToServices(server, config.services, network, here))
+  if (options.isGateway) routeToServices(server, config.services, network, here)
   const routed = options.isGateway ? parts.flatMap((part) => part.serves).filter(isForClients) : []
   addReflection(
     server,
@@ -141,7 +141,7 @@ async function start(
   if (address === undefined)
     throw new Error(`no address to listen on: give --listen, or services.${options.name} in the configuration`)
   if (peerServer !== undefined) {
-    resources.use(routeToServices(peerServer, config.services, network, here, isForPeers))
+    routeToServices(peerServer, config.services, network, here, isForPeers)
     await peerServer.listen(config.cluster.advertise, { tls: network.tls })
     resources.defer(() => peerServer.close(0))
   }

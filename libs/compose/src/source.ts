@@ -1,5 +1,5 @@
 import { type Metadata, tables } from '@flotilla/metadata'
-import { parseReference, type RegistryClient } from '@flotilla/registry'
+import { parseReference, type RegistryClient, sourcePrefix } from '@flotilla/registry'
 import { hasCode, status } from '@flotilla/rpc'
 
 interface Wanted {
@@ -8,8 +8,6 @@ interface Wanted {
   readonly size: number
   readonly labels: Readonly<Record<string, string>>
 }
-
-const sourcePrefix = 'containerd.io/distribution.source.'
 
 /**
  * The bytes of a blob from the registry that its labels name. The label has a host without its port: images of the

@@ -1,4 +1,5 @@
 import type { ImageExportStream } from '@flotilla/api/containerd/types/transfer/transfer'
+import { sourcePrefix } from '@flotilla/registry'
 import { type Call, invalidArgument, notFound } from '@flotilla/rpc'
 import { pack } from 'tar-stream'
 import type { TransferDeps } from './deps.ts'
@@ -154,9 +155,7 @@ async function addImage(
 /** The target with its name, and where it came from. */
 async function withAnnotations(deps: TransferDeps, name: string, target: Descriptor, call: Call): Promise<Descriptor> {
   const { info } = await deps.content.info({ digest: target.digest }, call)
-  const sources = Object.entries(info?.labels ?? {}).filter(([key]) =>
-    key.startsWith('containerd.io/distribution.source.'),
-  )
+  const sources = Object.entries(info?.labels ?? {}).filter(([key]) => key.startsWith(sourcePrefix))
   return {
     ...target,
     annotations: {

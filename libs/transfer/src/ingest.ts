@@ -29,8 +29,9 @@ export interface Ingested {
 /** Milliseconds between attempts at an ingest that another client writes. */
 const retryAfter = 100
 
+/** By a writer on this node, or on another. */
 const isLocked = (error: unknown) =>
-  hasCode(error, status.UNAVAILABLE) && error instanceof Error && /^ref .* locked for /.test(error.message)
+  hasCode(error, status.UNAVAILABLE) && error instanceof Error && /^ref .* locked (for|by) /.test(error.message)
 
 /**
  * Brings bytes into content. With a digest it goes on where an earlier attempt ended; and while another client writes

@@ -163,7 +163,8 @@ const always = [
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',
 ]
-const isForClients = (name: string) => !/^flotilla\.((node|gc|content|peer)\.|stdio\.v1\.NodeLogs)/.test(name)
+const isForClients = (name: string) =>
+  !/^flotilla\.((node|gc|content|peer)\.|stdio\.v1\.NodeLogs|cluster\.v1\.NodePrepull)/.test(name)
 const kinds = { unary: v1('Images'), stream: v1('Content') }
 
 suite(
