@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ImagesDefinition } from '@flotilla/api/containerd/services/images/v1/images'
 import { exchange, tempWorld, until } from '@flotilla/testing'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { callIn, connectTo, refusalOf } from '../harness/clients.ts'
 import { runCtr } from '../harness/ctr.ts'
 import { makeFixture } from '../harness/fixture.ts'
@@ -36,6 +36,7 @@ function linesOf(system: System): Line[] {
 const passed = underTest === 'services' ? ['images', 'gateway'] : ['standalone']
 
 describe('whoever operates it', () => {
+  afterAll(endSharedImage)
   test('finds each request once in the log and in the metrics of each process that it passed', async () => {
     await using world = await tempWorld({ tmpfs: true, name: 'e2e' })
     const start = underTest === 'services' ? startServices : startStandalone
@@ -99,7 +100,6 @@ describe('whoever operates it', () => {
     expect(text).toContain(`flotilla_tasks{namespace="${namespace}",status="running"} 1\n`)
     expect(text).toContain(`flotilla_tasks{namespace="${namespace}",status="paused"} 1\n`)
     await fixture.finish()
-    await endSharedImage()
     expect(await scraped(system)).not.toContain('flotilla_tasks{')
   })
 

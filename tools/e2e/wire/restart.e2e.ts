@@ -1,7 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { tempWorld, until } from '@flotilla/testing'
-import { expect, it } from 'vitest'
+import { afterAll, expect, it } from 'vitest'
 import { type Fixture, makeFixture } from '../harness/fixture.ts'
+import { endSharedImage } from '../harness/shared-image.ts'
 import { startStandalone } from '../harness/standalone.ts'
 import { debian12, versions } from '../harness/versions.ts'
 
@@ -25,6 +26,8 @@ const taskOf = async ({ ctr }: Fixture, id: string) =>
     .find(([name]) => name === id)
 
 const leaveAlone = ({ ctr }: Fixture, id: string) => ctr('containers', 'label', id, 'containerd.io/restart.status=')
+
+afterAll(endSharedImage)
 
 it('keeps containers in the state that their labels ask for', { timeout: 120_000 }, async () => {
   await using world = await tempWorld({ tmpfs: true, name: 'e2e' })
