@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { rmdirSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
 import { leftBehind, nothing, systemSnapshot, type TempWorld, until } from '@flotilla/testing'
+import { removeEmptyGroups } from './cgroups.ts'
 import { type CtrInvocation, type CtrResult, type RunningCtr, runCtr, startCtr } from './ctr.ts'
 import { sharedImage } from './shared-image.ts'
 import type { System } from './system.ts'
@@ -100,23 +99,10 @@ async function removeContent(run: Fixture['run']): Promise<void> {
 async function noLeak(namespace: string): Promise<void> {
   const mentions = [namespace]
   await until(`nothing of namespace ${namespace} to be left`, async () => {
-    await removeEmptyGroups(namespace)
+    removeEmptyGroups(namespace)
     const { processes, mounts, cgroups } = leftBehind(nothing, await systemSnapshot({ mentions }))
     const rest = [...processes, ...mounts, ...cgroups]
     if (rest.length > 0) throw new Error(`left behind:\n${rest.join('\n')}`)
     return true
   })
-}
-
-/** runc removes a container's own control group, but not the namespace's above it; containerd leaves that too. */
-async function removeEmptyGroups(namespace: string): Promise<void> {
-  const controllers = await readdir('/sys/fs/cgroup', { withFileTypes: true })
-  for (const controller of controllers) {
-    if (!controller.isDirectory()) continue
-    try {
-      rmdirSync(`/sys/fs/cgroup/${controller.name}/${namespace}`)
-    } catch {
-      // Not there, or not empty: then the leak check says so.
-    }
-  }
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { tempWorld } from '@flotilla/testing'
 import { inject } from 'vitest'
 import type { TestProject } from 'vitest/node'
+import { removeEmptyGroups, topGroups } from './cgroups.ts'
 import { nothingMentions } from './leftovers.ts'
 import { type System, type SystemKind, startSystem } from './system.ts'
 import { type Version, versions } from './versions.ts'
@@ -32,6 +33,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const kind = project.name as SystemKind
   const stack = new AsyncDisposableStack()
   const homes: string[] = []
+  const groups = topGroups()
 
   async function start(version: Version): Promise<Known> {
     const world = stack.use(await tempWorld({ tmpfs: true, name: 'e2e-shared' }))
@@ -58,6 +60,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     await stack.disposeAsync()
     for (const home of homes) await nothingMentions(home)
+    // Of namespaces that tests share, such as `default`.
+    for (const group of topGroups()) if (!groups.has(group)) removeEmptyGroups(group)
   }
 }
 

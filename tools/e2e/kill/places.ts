@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ContainersDefinition } from '@flotilla/api/containerd/services/containers/v1/containers'
 import { ContentDefinition } from '@flotilla/api/containerd/services/content/v1/content'
@@ -8,13 +7,13 @@ import { NamespacesDefinition } from '@flotilla/api/containerd/services/namespac
 import { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { TasksDefinition } from '@flotilla/api/containerd/services/tasks/v1/tasks'
 import { HealthDefinition } from '@flotilla/api/grpc/health/v1/health'
+import { parts } from '@flotilla/compose'
 import { makeCall } from '@flotilla/rpc'
 import { firstWords, until } from '@flotilla/testing'
 import { type Clients, collect, connectTo } from '../harness/clients.ts'
 import { type System, underTest } from '../harness/system.ts'
-import { repository } from '../harness/versions.ts'
 
-const services = readdirSync(join(repository, 'apps')).filter((name) => name !== 'standalone')
+const services = [...parts.map(({ name }) => name), 'gateway']
 const stores = ['redis-server', 'nats-server']
 
 /** Every process of ours and the stores, by the names that {@link System.processes} has; and all of them at once. */
