@@ -30,14 +30,19 @@ await build({
 const types = mkdtempSync(join(tmpdir(), 'flotilla-client-types-'))
 try {
   const options = ['--noEmit', 'false', '--declaration', '--emitDeclarationOnly', '--rewriteRelativeImportExtensions']
-  for (const lib of ['api', 'rpc', 'fifo', 'client']) {
+  for (const lib of ['api', 'rpc', 'fifo', 'oci', 'client']) {
     const paths = ['-p', join(root, 'libs', lib, 'tsconfig.json'), '--rootDir', join(root, 'libs'), '--outDir', types]
     execFileSync(join(root, 'node_modules/.bin/tsc'), [...paths, ...options], { stdio: 'inherit' })
   }
-  const homes = { '@flotilla/api': 'api/src/gen', '@flotilla/rpc': 'rpc/src/index', '@flotilla/fifo': 'fifo/src/index' }
+  const homes = {
+    '@flotilla/api': 'api/src/gen',
+    '@flotilla/rpc': 'rpc/src/index',
+    '@flotilla/fifo': 'fifo/src/index',
+    '@flotilla/oci': 'oci/src/index',
+  }
   for (const file of globSync('**/*.d.ts', { cwd: types })) {
     const text = readFileSync(join(types, file), 'utf8').replace(
-      /(['"])(@flotilla\/(?:api|rpc|fifo))(\/[^'"]+)?\1/g,
+      /(['"])(@flotilla\/(?:api|rpc|fifo|oci))(\/[^'"]+)?\1/g,
       (_, quote, name, path = '') => {
         const target = relative(dirname(file), `${homes[name]}${path}.js`)
         return `${quote}${target.startsWith('.') ? target : `./${target}`}${quote}`

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { topChainId } from '@flotilla/oci'
 import { failedPrecondition, notFound } from '@flotilla/rpc'
 import type { CallSettings } from './caller.ts'
 import type { Client } from './client.ts'
@@ -69,15 +69,6 @@ export async function readImage(
     architecture: String(config.architecture ?? ''),
     os: String(config.os ?? ''),
     config: (config.config ?? {}) as ImageConfig['config'],
-    chainId: chainIdOf(rootfs?.diff_ids ?? []),
+    chainId: topChainId(rootfs?.diff_ids ?? []),
   }
-}
-
-/** The name that OCI gives to layers on top of each other. */
-export function chainIdOf(diffIds: readonly string[]): string {
-  return diffIds.reduce(
-    (below, diffId) =>
-      below === '' ? diffId : `sha256:${createHash('sha256').update(`${below} ${diffId}`).digest('hex')}`,
-    '',
-  )
 }

@@ -8,6 +8,7 @@ import {
 } from '@flotilla/api/containerd/types/transfer/transfer'
 import { PrepullProgress_State } from '@flotilla/api/flotilla/cluster/v1/prepull'
 import type { Any } from '@flotilla/api/google/protobuf/any'
+import { goArchitecture } from '@flotilla/oci'
 import { internal, invalidArgument, type RpcError, toRpcError, unknown } from '@flotilla/rpc'
 import { anyOf } from './any.ts'
 import type { CallSettings } from './caller.ts'
@@ -40,9 +41,8 @@ export interface PullProgress {
   readonly total: number
 }
 
-/** The platform of this process in Go's words. */
-const architectures: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' }
-export const hostPlatform = `linux/${architectures[process.arch] ?? process.arch}`
+/** The platform of this process, `OS/ARCHITECTURE`. */
+export const hostPlatform = `linux/${goArchitecture()}`
 
 /** Fetches an image and makes its snapshots, all on the node's side; answers its record. */
 export async function pull(client: Client, reference: string, options: PullOptions = {}) {

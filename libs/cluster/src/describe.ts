@@ -1,9 +1,10 @@
 import { readdir, readFile, statfs } from 'node:fs/promises'
-import { arch, availableParallelism, freemem, hostname, loadavg, release, totalmem } from 'node:os'
+import { availableParallelism, freemem, hostname, loadavg, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { Load } from '@flotilla/api/flotilla/cluster/v1/nodes'
 import { Node } from '@flotilla/api/flotilla/cluster/v1/nodes'
 import { fromMillis } from '@flotilla/metadata'
+import { goArchitecture } from '@flotilla/oci'
 
 export interface Description {
   readonly name: string
@@ -24,7 +25,7 @@ const freshFor = 4_000
 /** A function that says what the node is and how loaded; cheap to ask often. */
 export function describing(about: Description): () => Promise<Node> {
   const startedAt = fromMillis(Date.now())
-  const architecture = { x64: 'amd64', ia32: '386', arm: 'arm' }[arch() as string] ?? arch()
+  const architecture = goArchitecture()
   let measured: { readonly at: number; readonly parts: Partial<Node> } | undefined
 
   return async () => {

@@ -1,5 +1,6 @@
 import { type Metadata, tables } from '@flotilla/metadata'
-import { parseReference, type RegistryClient, sourcePrefix } from '@flotilla/registry'
+import { sourcePrefix } from '@flotilla/oci'
+import { parseReference, type RegistryClient } from '@flotilla/registry'
 import { hasCode, status } from '@flotilla/rpc'
 
 interface Wanted {

@@ -1,16 +1,11 @@
 import type { Platform } from '@flotilla/api/containerd/types/types'
+import { goArchitecture } from '@flotilla/oci'
 
-/** Go's names for the architectures that Node runs on. */
-const architectures: Readonly<Record<string, { architecture: string; variant: string }>> = {
-  x64: { architecture: 'amd64', variant: '' },
-  ia32: { architecture: '386', variant: '' },
-  arm64: { architecture: 'arm64', variant: 'v8' },
-  arm: { architecture: 'arm', variant: 'v7' },
-  ppc64: { architecture: 'ppc64le', variant: '' },
-}
+/** The variants that containerd names; of the others it finds out more than Node tells. */
+const variants: Readonly<Record<string, string>> = { arm64: 'v8', arm: 'v7' }
 
 /** The platform whose containers this machine runs. */
-export function hostPlatform(arch: string = process.arch): Platform {
-  const { architecture, variant } = architectures[arch] ?? { architecture: arch, variant: '' }
-  return { os: 'linux', architecture, variant, osVersion: '', osFeatures: [] }
+export function hostPlatform(): Platform {
+  const architecture = goArchitecture()
+  return { os: 'linux', architecture, variant: variants[architecture] ?? '', osVersion: '', osFeatures: [] }
 }

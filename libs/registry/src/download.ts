@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Descriptor, isManifestType } from '@flotilla/oci'
 import { dataLoss, failedPrecondition, notFound, RpcError, unavailable } from '@flotilla/rpc'
 import { statusError } from './answer.ts'
-import { type Descriptor, isManifestType } from './descriptor.ts'
 import { type Endpoint, isTransient, type RetryOptions } from './endpoint.ts'
 import type { HttpAnswer } from './transport.ts'
 

@@ -5,9 +5,8 @@ export {
   type RepositoryOptions,
 } from './client.ts'
 export type { Credential, CredentialSource } from './credential.ts'
-export type { Descriptor } from './descriptor.ts'
-export { isManifestType, maxManifestSize } from './descriptor.ts'
+export { maxManifestSize } from './descriptor.ts'
 export { dockerConfigCredentials } from './docker-config.ts'
 export { isLoopback, parseReference, type Reference } from './reference.ts'
 export type { FetchOptions, PushOptions, PushResult, Repository } from './repository.ts'
-export { mountSources, sourceLabels, sourcePrefix } from './source-label.ts'
+export { mountSources, sourceLabels } from './source-label.ts'

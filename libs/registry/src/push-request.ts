@@ -1,5 +1,5 @@
+import type { Descriptor } from '@flotilla/oci'
 import { unavailable } from '@flotilla/rpc'
-import type { Descriptor } from './descriptor.ts'
 import type { Endpoint, RetryOptions } from './endpoint.ts'
 import type { HttpAnswer } from './transport.ts'
 

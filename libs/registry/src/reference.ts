@@ -1,5 +1,5 @@
+import { isDigest } from '@flotilla/oci'
 import { invalidArgument } from '@flotilla/rpc'
-import { isDigest } from './descriptor.ts'
 
 /** An image reference, `HOST[:PORT]/REPOSITORY[:TAG][@DIGEST]`, in parts. */
 export interface Reference {

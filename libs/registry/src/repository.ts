@@ -1,5 +1,6 @@
+import { type Descriptor, isDigest, isManifestType } from '@flotilla/oci'
 import { failedPrecondition, invalidArgument, notFound } from '@flotilla/rpc'
-import { type Descriptor, isDigest, isManifestType, maxManifestSize } from './descriptor.ts'
+import { maxManifestSize } from './descriptor.ts'
 import { type Download, readSpan } from './download.ts'
 import type { Endpoint, RetryOptions } from './endpoint.ts'
 import type { Capability } from './host.ts'

@@ -1,9 +1,7 @@
+import { sourcePrefix } from '@flotilla/oci'
 import type { Reference } from './reference.ts'
 
 type Labels = Readonly<Record<string, string>>
-
-/** Labels that begin so name the repositories of a host that have the content. */
-export const sourcePrefix = 'containerd.io/distribution.source.'
 
 function labelOf(reference: Reference): string {
   // The name of the host alone, as containerd has it, so ports of one host share a label.

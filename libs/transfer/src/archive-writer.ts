@@ -1,12 +1,10 @@
 import type { ImageExportStream } from '@flotilla/api/containerd/types/transfer/transfer'
-import { sourcePrefix } from '@flotilla/registry'
+import { type Descriptor, hostPlatform, isNonDistributable, kindOf, rankOf, sourcePrefix } from '@flotilla/oci'
 import { type Call, invalidArgument, notFound } from '@flotilla/rpc'
 import { pack } from 'tar-stream'
 import type { TransferDeps } from './deps.ts'
-import { type Descriptor, isNonDistributable, kindOf } from './descriptor.ts'
 import type { NamedImage } from './export.ts'
 import { annotations, familiarName, objectOf } from './image-names.ts'
-import { hostPlatform, rankOf } from './platform.ts'
 import { childrenOf } from './tree.ts'
 
 type Entry =

@@ -1,9 +1,10 @@
 import type { ImageExportStream, ImageStore } from '@flotilla/api/containerd/types/transfer/transfer'
+import type { Descriptor } from '@flotilla/oci'
 import { type Call, notFound, unimplemented } from '@flotilla/rpc'
 import { archiveOf } from './archive-writer.ts'
 import { sendBytes } from './byte-stream.ts'
 import type { TransferDeps } from './deps.ts'
-import { type Descriptor, fromWire } from './descriptor.ts'
+import { fromWire } from './descriptor.ts'
 import { underLease } from './lease.ts'
 import type { Progress } from './progress.ts'
 

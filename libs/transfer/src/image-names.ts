@@ -1,5 +1,5 @@
 import type { ImageReference, ImageStore } from '@flotilla/api/containerd/types/transfer/transfer'
-import type { Descriptor } from './descriptor.ts'
+import type { Descriptor } from '@flotilla/oci'
 
 export const annotations = {
   /** The whole name of an image. */

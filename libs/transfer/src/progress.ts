@@ -1,7 +1,8 @@
 import { Progress as ProgressMessage } from '@flotilla/api/containerd/types/transfer/transfer'
 import type { Descriptor as WireDescriptor } from '@flotilla/api/containerd/types/types'
+import { type Descriptor, refOf } from '@flotilla/oci'
 import { pack } from './any.ts'
-import { type Descriptor, refOf, toWire } from './descriptor.ts'
+import { toWire } from './descriptor.ts'
 import type { OpenStream } from './open-stream.ts'
 import { progress as progressType } from './types.ts'
 

@@ -1,9 +1,8 @@
 import { readBlob } from '@flotilla/content-client'
+import { checkedDescriptor, type Descriptor, kindOf, type Platform, rankOf } from '@flotilla/oci'
 import { maxManifestSize } from '@flotilla/registry'
 import { type Call, failedPrecondition, notFound } from '@flotilla/rpc'
 import type { TransferDeps } from './deps.ts'
-import { checkedDescriptor, type Descriptor, kindOf } from './descriptor.ts'
-import { type Platform, rankOf } from './platform.ts'
 
 /** Which parts of an image are meant. */
 export interface Selection {

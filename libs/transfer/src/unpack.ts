@@ -1,10 +1,11 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { UpdateRequest } from '@flotilla/api/containerd/services/content/v1/content'
 import { ApplyRequest } from '@flotilla/api/containerd/services/diff/v1/diff'
 import { CommitSnapshotRequest, PrepareSnapshotRequest } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
+import { chainIds, type Descriptor } from '@flotilla/oci'
 import { type Call, hasCode, status, unknown, withCall } from '@flotilla/rpc'
 import type { TransferDeps } from './deps.ts'
-import { type Descriptor, toWire } from './descriptor.ts'
+import { toWire } from './descriptor.ts'
 
 /** Where a snapshot's identity is told to its driver. */
 const targetLabel = 'containerd.io/snapshot.ref'
@@ -22,18 +23,6 @@ export interface UnpackRequest {
   ready(layer: Descriptor): Promise<void>
   /** Hears what happens to a layer. */
   told?(layer: Descriptor, event: 'extracting' | 'extracted'): void
-}
-
-/** Identities of the trees that grow from the bottom, one for each layer. */
-export function chainIds(diffIds: readonly string[]): string[] {
-  const chain: string[] = []
-  for (const diffId of diffIds) {
-    const below = chain.at(-1)
-    chain.push(
-      below === undefined ? diffId : `sha256:${createHash('sha256').update(`${below} ${diffId}`).digest('hex')}`,
-    )
-  }
-  return chain
 }
 
 /** Makes the snapshots of an image's layers that are not there yet; the lease holds them all. Answers the top one. */

@@ -1,10 +1,8 @@
 import { blobNodes } from '@flotilla/metadata'
+import { sourcePrefix } from '@flotilla/oci'
 import { makeCall } from '@flotilla/rpc'
 import type { Digest } from '../digest.ts'
 import type { Store } from '../store.ts'
-
-/** On what a client pulled: a copy is to be had again where it came from. */
-const sourcePrefix = 'containerd.io/distribution.source.'
 
 /** Milliseconds for one node to get a copy. */
 const patience = 600_000
@@ -21,6 +19,7 @@ export async function keepCopies(
 ): Promise<void> {
   const { copies, logger, metadata, node, peers } = store
   if (peers === undefined || copies <= 1) return
+  // What a client pulled is to be had again where it came from.
   if (Object.keys(labels).some((label) => label.startsWith(sourcePrefix))) return
   try {
     const have = new Set([node, ...(await blobNodes(metadata, digest.text))])

@@ -1,5 +1,3 @@
-import { arch } from 'node:os'
-
 /** As in descriptors and in requests; empty strings where nothing is said. */
 export interface Platform {
   readonly os: string
@@ -30,10 +28,12 @@ export function normalized(platform: Partial<Platform>): Platform {
   return { os: os === 'macos' ? 'darwin' : os, architecture, variant }
 }
 
-export const hostPlatform = normalized({
-  os: 'linux',
-  architecture: { x64: 'amd64', ia32: '386' }[arch() as string] ?? arch(),
-})
+/** Go's name for an architecture that Node names. */
+export function goArchitecture(arch: string = process.arch): string {
+  return { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' }[arch] ?? arch
+}
+
+export const hostPlatform = normalized({ os: 'linux', architecture: goArchitecture() })
 
 /** Where in the list of wanted platforms one stands; -1 when it is not wanted. */
 export function rankOf(wanted: readonly Partial<Platform>[], platform: Partial<Platform>): number {
@@ -41,9 +41,4 @@ export function rankOf(wanted: readonly Partial<Platform>[], platform: Partial<P
   return wanted
     .map(normalized)
     .findIndex((one) => one.os === it.os && one.architecture === it.architecture && one.variant === it.variant)
-}
-
-export function formatted(platform: Partial<Platform>): string {
-  const { os, architecture, variant } = normalized(platform)
-  return [os, architecture, variant].filter((part) => part !== '').join('/')
 }
