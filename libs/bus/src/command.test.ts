@@ -33,13 +33,14 @@ describe('a command to a node', () => {
     expect(calls).toEqual([['k8s.io', 'l 1', 'ä']])
   })
 
-  it('fails with the code and text of the node', async () => {
+  it('fails with the code, text and reason of the node', async () => {
     await using _ = serveCommands(bus.nats, 'b', CollectorDefinition, {
-      collect: () => Promise.reject(failedPrecondition('not\nnow')),
+      collect: () => Promise.reject(failedPrecondition('not\nnow', { reason: 'busy' })),
     })
     await expect(commandClient(bus.nats, 'b', CollectorDefinition).collect({}, makeCall())).rejects.toMatchObject({
       code: status.FAILED_PRECONDITION,
       message: 'not\nnow: failed precondition',
+      reason: 'busy',
     })
   })
 

@@ -11,6 +11,7 @@ export const commandHeader = 'flotilla-command'
 export const stateHeader = 'flotilla-state'
 const codeHeader = 'flotilla-code'
 const messageHeader = 'flotilla-message'
+const reasonHeader = 'flotilla-reason'
 
 // Header values are single lines on the wire.
 const pack = (text: string) => encodeURIComponent(text)
@@ -56,9 +57,11 @@ export function failureHeaders(error: RpcError): MsgHdrs {
   out.set(stateHeader, 'failed')
   out.set(codeHeader, String(error.code))
   out.set(messageHeader, pack(error.message))
+  if (error.reason !== undefined) out.set(reasonHeader, pack(error.reason))
   return out
 }
 
 export function failureOf(from: MsgHdrs): RpcError {
-  return new RpcError(Number(from.get(codeHeader)), unpack(from.get(messageHeader)))
+  const reason = from.has(reasonHeader) ? unpack(from.get(reasonHeader)) : undefined
+  return new RpcError(Number(from.get(codeHeader)), unpack(from.get(messageHeader)), { reason })
 }

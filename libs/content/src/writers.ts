@@ -1,3 +1,4 @@
+import { refLocked } from '@flotilla/content-client'
 import { unavailable } from '@flotilla/rpc'
 import type { OpenIngest } from './open-ingest.ts'
 
@@ -41,7 +42,9 @@ export class Writers {
     for (; held !== undefined && !held.writes; held = this.#holders.get(key)) await held.ended.promise
     if (held !== undefined) {
       const seconds = (Date.now() - held.since) / 1_000
-      throw unavailable(`ref ${ref} locked for ${seconds}s (since ${new Date(held.since).toISOString()})`)
+      throw unavailable(`ref ${ref} locked for ${seconds}s (since ${new Date(held.since).toISOString()})`, {
+        reason: refLocked,
+      })
     }
     const holder = this.#hold(key, true)
     return {

@@ -1,4 +1,4 @@
-import { status as grpcStatus } from '@grpc/grpc-js'
+import { status as grpcStatus, Metadata } from '@grpc/grpc-js'
 
 /** gRPC status codes by name. */
 export const status = grpcStatus
@@ -28,21 +28,32 @@ const classes = {
 
 export type ErrorClass = keyof typeof classes
 
+export interface RpcErrorOptions {
+  readonly cause?: unknown
+  readonly reason?: string | undefined
+}
+
+/** Metadata of a failed call that carries the error's reason between processes. */
+const reasonKey = 'flotilla-reason'
+
 /** An error with a gRPC status code. `message` is what the client reads. */
 export class RpcError extends Error {
   readonly code: number
+  /** A word for programs of ours where the code says too little and the message is for people; it crosses services. */
+  readonly reason: string | undefined
 
-  constructor(code: number, message: string, options?: { cause?: unknown }) {
+  constructor(code: number, message: string, options: RpcErrorOptions = {}) {
     super(message, options)
     this.name = 'RpcError'
     this.code = code
+    this.reason = options.reason
   }
 }
 
 function maker(name: ErrorClass) {
   const { code, text } = classes[name]
   const suffix = text === '' ? '' : `: ${text}`
-  return (message: string, options?: { cause?: unknown }): RpcError =>
+  return (message: string, options?: RpcErrorOptions): RpcError =>
     new RpcError(code, message.endsWith(suffix) || message === text ? message : `${message}${suffix}`, options)
 }
 
@@ -78,7 +89,7 @@ export function toRpcError(error: unknown): RpcError {
   if (error instanceof Error) {
     if ('code' in error && typeof error.code === 'number' && error.code >= 0 && error.code <= 16) {
       const details = 'details' in error && typeof error.details === 'string' ? error.details : error.message
-      return new RpcError(error.code, details, { cause: error })
+      return new RpcError(error.code, details, { cause: error, reason: reasonOf(error) })
     }
     if (error.name === 'AbortError') return canceled(error.message, { cause: error })
     if (error.name === 'TimeoutError') return deadlineExceeded(error.message, { cause: error })
@@ -87,12 +98,24 @@ export function toRpcError(error: unknown): RpcError {
   return new RpcError(status.UNKNOWN, String(error))
 }
 
+function reasonOf(error: object): string | undefined {
+  const found = 'metadata' in error && error.metadata instanceof Metadata ? error.metadata.get(reasonKey)[0] : undefined
+  return typeof found === 'string' ? found : undefined
+}
+
+/** What a failed call says besides its status. */
+export function errorMetadata({ reason }: RpcError): Metadata {
+  const metadata = new Metadata()
+  if (reason !== undefined) metadata.set(reasonKey, reason)
+  return metadata
+}
+
 /** Says which step failed, in words put before the error's own; the code stays. */
 export async function prefixed<T>(text: string, step: () => Promise<T>): Promise<T> {
   try {
     return await step()
   } catch (error) {
-    const { code, message } = toRpcError(error)
-    throw new RpcError(code, `${text}${message}`, { cause: error })
+    const { code, message, reason } = toRpcError(error)
+    throw new RpcError(code, `${text}${message}`, { cause: error, reason })
   }
 }

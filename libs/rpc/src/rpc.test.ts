@@ -23,6 +23,7 @@ import {
   type ServiceOf,
   status,
   toRpcError,
+  unavailable,
   validateIdentifier,
 } from './index.ts'
 
@@ -226,6 +227,21 @@ describe('a service over gRPC', () => {
     for await (const part of client.read({ digest: 'd', offset: 0, size: 0 }, makeCall())) offsets.push(part.offset)
     expect(offsets).toEqual([0, 1, 2])
     outer.close()
+  })
+
+  it('carries the reason of a failure, of calls with one answer and with many', async () => {
+    const refuse = () => unavailable('ref r locked', { reason: 'ref-locked' })
+    const client = await start({
+      info: () => Promise.reject(refuse()),
+      // biome-ignore lint/correctness/useYield: it fails before there is anything to answer
+      async *write() {
+        throw refuse()
+      },
+    })
+    const failure = { code: status.UNAVAILABLE, message: 'ref r locked: unavailable', reason: 'ref-locked' }
+    await expect(client.info({ digest: 'd' }, makeCall())).rejects.toMatchObject(failure)
+    const answers = client.write((async function* () {})(), makeCall())
+    await expect(Array.fromAsync(answers)).rejects.toMatchObject(failure)
   })
 })
 

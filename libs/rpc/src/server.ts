@@ -14,7 +14,7 @@ import { type Admit, type Caller, plainly } from './admission.ts'
 import type { Call } from './call.ts'
 import { checked, checkedOne, filtered, filteredOne, within } from './checked.ts'
 import { type Codec, rawCodec, typedCodec } from './codec.ts'
-import { status, toRpcError, unauthenticated, unavailable, unimplemented } from './errors.ts'
+import { errorMetadata, status, toRpcError, unauthenticated, unavailable, unimplemented } from './errors.ts'
 import { messagesOf } from './readable.ts'
 import { type AnyServerCall, callOf, pump, waitOf } from './running-call.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition } from './service.ts'
@@ -139,9 +139,10 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
         finish(status.OK)
         return undefined
       } catch (error) {
-        const { code, message, name } = toRpcError(error)
+        const failure = toRpcError(error)
+        const { code, message, name } = failure
         finish(code, message)
-        return { code, details: message, message, name }
+        return { code, details: message, message, name, metadata: errorMetadata(failure) }
       } finally {
         running.delete(controller)
       }

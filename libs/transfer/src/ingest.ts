@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WriteAction } from '@flotilla/api/containerd/services/content/v1/content'
-import { ContentWriter } from '@flotilla/content-client'
+import { ContentWriter, refLocked } from '@flotilla/content-client'
 import { type Call, hasCode, RpcError, status } from '@flotilla/rpc'
 import type { TransferDeps } from './deps.ts'
 
@@ -29,10 +29,6 @@ export interface Ingested {
 /** Milliseconds between attempts at an ingest that another client writes. */
 const retryAfter = 100
 
-/** By a writer on this node, or on another. */
-const isLocked = (error: unknown) =>
-  hasCode(error, status.UNAVAILABLE) && error instanceof Error && /^ref .* locked (for|by) /.test(error.message)
-
 /**
  * Brings bytes into content. With a digest it goes on where an earlier attempt ended; and while another client writes
  * the same, it waits for that.
@@ -45,7 +41,7 @@ export async function ingest(deps: TransferDeps, request: IngestRequest, call: C
     try {
       return await write(deps, request, call, attempt)
     } catch (error) {
-      if (isLocked(error)) {
+      if (error instanceof RpcError && error.reason === refLocked) {
         await sleep(retryAfter, undefined, { signal: call.signal })
         continue
       }

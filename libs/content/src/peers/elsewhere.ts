@@ -1,3 +1,4 @@
+import { refLocked } from '@flotilla/content-client'
 import { addArriving } from '@flotilla/metadata'
 import { type Call, hasCode, status, unavailable, withCall } from '@flotilla/rpc'
 import type { Opening } from '../opening.ts'
@@ -22,7 +23,7 @@ export async function refuseWhileWrittenElsewhere(store: Store, opening: Opening
   if (known !== undefined && known.node !== store.node && (await peers.isReady(known.node))) {
     if (await isWriting(store, known.node, namespace, ref, call)) {
       if (expected !== undefined && total > 0) prefetch(store, expected, total)
-      throw unavailable(`ref ${ref} locked by a writer on node "${known.node}"`)
+      throw unavailable(`ref ${ref} locked by a writer on node "${known.node}"`, { reason: refLocked })
     }
   }
   if (expected !== undefined && total > 0) await addArriving(store.metadata, expected.text, store.node)

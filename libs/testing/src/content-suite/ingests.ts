@@ -1,4 +1,5 @@
 import { WriteAction } from '@flotilla/api/containerd/services/content/v1/content'
+import { refLocked } from '@flotilla/content-client'
 import { status } from '@flotilla/rpc'
 import { describe, expect, test } from 'vitest'
 import { contentWriter } from '../content-writer.ts'
@@ -38,9 +39,10 @@ export function ingestsCases(bench: Bench): void {
       const call = fresh()
       await writing(call, async (first) => {
         await first.send({ ref: 'a ref' })
-        await expect(send(call, { ref: 'a ref' })).rejects.toMatchObject(
-          code('UNAVAILABLE', /^ref a ref locked for .+ \(since .+\): unavailable$/),
-        )
+        await expect(send(call, { ref: 'a ref' })).rejects.toMatchObject({
+          ...code('UNAVAILABLE', /^ref a ref locked for .+ \(since .+\): unavailable$/),
+          reason: refLocked,
+        })
         await send(call, { ref: 'another ref' })
         await send(fresh(), { ref: 'a ref' })
       })
