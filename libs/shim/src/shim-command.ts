@@ -1,4 +1,5 @@
-import { spawn } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type ChildProgram, spawnProgram } from '@flotilla/linux'
 import { RpcError, status, toRpcError } from '@flotilla/rpc'
 
 export interface ShimCommand {
@@ -28,11 +29,17 @@ const maxOutput = 1 << 20
  * Runs a shim binary in its own session, so that what signals us does not end it, and gives back what it wrote. An
  * exit other than 0 is not an error here.
  */
-export function runShimCommand(command: ShimCommand): Promise<CommandResult> {
-  const { binary, args, cwd, env, stdin, timeout, signal } = command
+export async function runShimCommand(command: ShimCommand): Promise<CommandResult> {
+  const { args, binary, cwd, env, signal } = command
   signal?.throwIfAborted()
+  const child = await spawnProgram(binary, args, { cwd, env }).catch((error: Error) => {
+    throw new RpcError(status.UNKNOWN, error.message, { cause: error })
+  })
+  return await resultOf(child, command)
+}
+
+function resultOf(child: ChildProgram, { binary, signal, stdin, timeout }: ShimCommand): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(binary, args, { cwd, env, detached: true, stdio: 'pipe' })
     const stdout: Buffer[] = []
     const stderr: Buffer[] = []
     let kept = 0
@@ -43,35 +50,36 @@ export function runShimCommand(command: ShimCommand): Promise<CommandResult> {
     let failure: RpcError | undefined
     const kill = (error: RpcError) => {
       failure = error
-      child.kill('SIGKILL')
+      child.kill()
     }
     const onAbort = () => kill(toRpcError(signal?.reason))
     const timer = setTimeout(
       () => kill(new RpcError(status.DEADLINE_EXCEEDED, `${binary} did not end within ${timeout} ms`)),
       timeout,
     )
-    let settled = false
     const settle = (code: number | null) => {
-      if (settled) return
-      settled = true
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
-      child.stdout.destroy()
-      child.stderr.destroy()
+      for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy()
       if (failure) reject(failure)
       else resolve({ code, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString() })
     }
+    if (signal?.aborted) onAbort()
     signal?.addEventListener('abort', onAbort, { once: true })
     child.stdout.on('data', keep(stdout))
     child.stderr.on('data', keep(stderr))
-    child.on('error', (error) => {
-      failure ??= new RpcError(status.UNKNOWN, `${binary}: ${error.message}`, { cause: error })
-      settle(null)
+    const outputs = [child.stdout, child.stderr].map((stream) => {
+      stream.on('error', (error) => {
+        failure ??= new RpcError(status.UNKNOWN, `${binary}: ${error.message}`, { cause: error })
+      })
+      return new Promise((closed) => stream.once('close', closed))
     })
-    child.on('close', settle)
-    child.on('exit', (code) => setTimeout(settle, outputGrace, code))
+    void child.exited.then(async (code) => {
+      await Promise.race([Promise.all(outputs), sleep(outputGrace, undefined, { ref: false })])
+      settle(code)
+    })
     // A shim that ends without reading is no failure of ours.
     child.stdin.on('error', () => {})
-    child.stdin.end(stdin)
+    child.stdin.end(stdin ?? '')
   })
 }
