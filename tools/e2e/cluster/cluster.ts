@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { NodeStatus, NodesDefinition as Nodes, type NodesDefinition } from '@flotilla/api/flotilla/cluster/v1/nodes'
+import { type Entry, LogDefinition } from '@flotilla/api/flotilla/events/v1/events'
 import { clientOf, connect, makeCall, type ServiceDefinition, type ServiceOf } from '@flotilla/rpc'
 import { type FaultyRegistry, startFaultyRegistry, tempWorld, until } from '@flotilla/testing'
 import { type CtrInvocation, type CtrResult, type RunningCtr, runCtr, startCtr } from '../harness/ctr.ts'
+import { runFlotilla } from '../harness/flotilla.ts'
 import { debian12, repository } from '../harness/versions.ts'
 
 const program = join(repository, 'tools/cluster')
@@ -33,6 +35,10 @@ export interface Cluster extends AsyncDisposable {
   /** Runs ctr at a node's socket, wants success, gives its standard output. */
   ctr(node: string, ...args: string[]): Promise<string>
   start(node: string, args: readonly string[], extras?: Extras): RunningCtr
+  /** Runs flotilla at a node's endpoint, node a's unless named, as a client who may do everything. */
+  flotilla(args: readonly string[], options?: { readonly input?: string; readonly node?: string }): Promise<CtrResult>
+  /** The events of the cluster in order, as a node gives them: from a number on, up to the newest. */
+  events(node: string, sequence: number): Promise<Entry[]>
   /** A service at a node's socket. */
   client<D extends ServiceDefinition>(definition: D, node: string): ServiceOf<D>
   /** Waits until a node sees another as ready, or not. */
@@ -87,6 +93,24 @@ export async function startCluster(count = 3): Promise<Cluster> {
             .join('\n')}`,
         )
       return stdout
+    },
+    flotilla(args, { input, node: name = 'a' } = {}) {
+      const pki = join(dir, 'pki')
+      const env = {
+        FLOTILLA_ADDRESS: node(name).endpoint,
+        FLOTILLA_NAMESPACE: namespace,
+        FLOTILLA_CA: join(pki, 'ca.crt'),
+        FLOTILLA_CERT: join(pki, 'admin.crt'),
+        FLOTILLA_KEY: join(pki, 'admin.key'),
+      }
+      return runFlotilla({ args, env, ...(input === undefined ? {} : { input }) })
+    },
+    async events(name, sequence) {
+      const entries: Entry[] = []
+      const request = { sequence, filters: [], node: '', follow: false }
+      for await (const entry of cluster.client(LogDefinition, name).read(request, makeCall({ timeout: 10_000 })))
+        entries.push(entry)
+      return entries
     },
     client(definition, name) {
       const { socket } = node(name)

@@ -2,8 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { buildImage } from '@flotilla/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { runFlotilla } from '../harness/flotilla.ts'
-import { type Cluster, fetchesOf, namespace, startCluster } from './cluster.ts'
+import { type Cluster, fetchesOf, startCluster } from './cluster.ts'
 
 describe('flotilla at the endpoint of one of three nodes', () => {
   let cluster: Cluster
@@ -12,17 +11,8 @@ describe('flotilla at the endpoint of one of three nodes', () => {
   }, 120_000)
   afterAll(() => cluster[Symbol.asyncDispose]())
 
-  const flotilla = (args: readonly string[], input?: string) => {
-    const pki = join(cluster.dir, 'pki')
-    const env = {
-      FLOTILLA_ADDRESS: cluster.node('a').endpoint,
-      FLOTILLA_NAMESPACE: namespace,
-      FLOTILLA_CA: join(pki, 'ca.crt'),
-      FLOTILLA_CERT: join(pki, 'admin.crt'),
-      FLOTILLA_KEY: join(pki, 'admin.key'),
-    }
-    return runFlotilla({ args, env, ...(input === undefined ? {} : { input }) })
-  }
+  const flotilla = (args: readonly string[], input?: string) =>
+    cluster.flotilla(args, input === undefined ? {} : { input })
   const has = (node: string, digest: string) =>
     existsSync(join(cluster.dir, node, 'root/io.containerd.content.v1.content/blobs/sha256', digest.slice(7)))
 
