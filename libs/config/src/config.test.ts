@@ -71,6 +71,14 @@ describe('proxy plugins', () => {
     ['[proxy_plugins.a]\ntype = "diff"\naddress = "host:1"', ':3: proxy_plugins.a.address must be the path'],
     ['[proxy_plugins.a]\ntype = "diff"\naddress = "/s"\nmore = 1', ':4: unknown key "proxy_plugins.a.more"'],
     ['proxy_plugins = 1', ':1: proxy_plugins must be a table'],
+    [
+      '[proxy_plugins.a]\ntype = "content"\naddress = "/s"\n[proxy_plugins.b]\ntype = "content"\naddress = "/t"',
+      ':4: proxy_plugins.b: there is a content store already, "a"',
+    ],
+    [
+      '[cluster]\nadvertise = "127.0.0.1:1"\n[proxy_plugins.a]\ntype = "content"\naddress = "/s"',
+      'proxy_plugins.a: a content store of another program cannot be used with cluster.advertise',
+    ],
   ])('are refused with the line: %s', (text, message) => {
     expect(() => loadConfig({ file: file(text) })).toThrow(message)
   })

@@ -193,6 +193,11 @@ export function loadConfig(settings: Settings = {}): Config {
     throw new ConfigError(
       `cluster.endpoint ${cluster.endpoint} needs cluster.ca, cluster.cert and cluster.key; \`flotilla pki\` makes them`,
     )
+  const store = proxyPlugins.find(({ type }) => type === 'content')
+  if (store !== undefined && text('cluster.advertise') !== '')
+    throw new ConfigError(
+      `proxy_plugins.${store.name}: a content store of another program cannot be used with cluster.advertise: other nodes could not read from it`,
+    )
   return {
     root: resolve(text('root')),
     state: resolve(text('state')),

@@ -2,7 +2,6 @@ import { Namespace } from '@flotilla/api/containerd/services/namespaces/v1/names
 import { tables } from '@flotilla/metadata'
 import type { Digest } from './digest.ts'
 import { namespacesWith } from './named.ts'
-import { blobSize } from './records.ts'
 import type { SharingPolicy, Store } from './store.ts'
 
 const shareableLabel = 'containerd.io/namespace.shareable'
@@ -18,7 +17,7 @@ export async function adoptableSize(
   total: number,
   policy: SharingPolicy,
 ): Promise<number | undefined> {
-  const size = await blobSize(store, digest)
+  const size = await store.bytes.size(digest)
   if (size === undefined || (total > 0 && total !== size)) return undefined
   if (policy === 'shared') return size
   for (const namespace of await namespacesWith(store, digest)) {

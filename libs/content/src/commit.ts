@@ -1,10 +1,7 @@
-import { randomBytes } from 'node:crypto'
-import { link, rename, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { ContentCreate } from '@flotilla/api/containerd/events/events'
 import { Info } from '@flotilla/api/containerd/services/content/v1/content'
 import { addBlobNode, encode, eventOf, now, tables, validateLabels, withoutEmpty } from '@flotilla/metadata'
-import { alreadyExists, type Call, failedPrecondition, hasCode, notFound, status } from '@flotilla/rpc'
+import { alreadyExists, type Call, failedPrecondition, hasCode, status } from '@flotilla/rpc'
 import type { Digest } from './digest.ts'
 import type { OpenIngest } from './open-ingest.ts'
 import { keepCopies } from './peers/keep-copies.ts'
@@ -32,9 +29,12 @@ export async function commitIngest(store: Store, call: Call, ingest: OpenIngest,
   const size = ingest.offset
   if (total > 0 && total !== size)
     throw failedPrecondition(`"${ingest.ref}" failed size validation: ${size} != ${total}`)
-  const digest = expected === undefined ? ingest.digest() : await ingest.digestAs(expected.algorithm, call.signal)
-  if (expected !== undefined && expected.text !== digest.text)
-    throw failedPrecondition(`unexpected commit digest ${digest.text}, expected ${expected.text}`)
+  const found = expected === undefined ? ingest.digest() : await ingest.digestAs(expected.algorithm, call.signal)
+  if (expected !== undefined && found !== undefined && expected.text !== found.text)
+    throw failedPrecondition(`unexpected commit digest ${found.text}, expected ${expected.text}`)
+  const digest = found ?? expected
+  if (digest === undefined)
+    throw failedPrecondition(`the content plugin does not tell the digest of "${ingest.ref}": name the one expected`)
 
   try {
     return await place(store, call, ingest, digest, commit.labels)
@@ -59,8 +59,11 @@ async function place(
   using _ = await store.digests.share(digest.text)
   for (;;) {
     if ((await whereIs(store, ingest.namespace, digest)) !== 'here') {
-      await ingest.settle()
-      await putIntoPlace(store, ingest, digest, size)
+      await Promise.all([
+        ingest.commit(digest),
+        // Before the record: whoever is listed may lack the blob, who has it is listed.
+        store.peers === undefined ? undefined : addBlobNode(store.metadata, digest.text, store.node),
+      ])
       if (await record(store, call, ingest, digest, size, labels)) {
         await ingest.finish()
         void keepCopies(store, ingest.namespace, digest, labels)
@@ -102,29 +105,4 @@ async function record(
     touches: [contentResource(digest)],
   })
   return outcome.ok
-}
-
-async function putIntoPlace(store: Store, ingest: OpenIngest, digest: Digest, size: number): Promise<void> {
-  const blob = store.layout.blob(digest)
-  try {
-    await link(ingest.file, blob)
-  } catch (error) {
-    const errno = error instanceof Error && 'code' in error ? error.code : undefined
-    // Sweeps keep what is to be adopted, so this was somebody else.
-    if (errno === 'ENOENT' && ingest.adopts)
-      throw notFound(`content ${digest.text} is no longer there to be adopted`, { cause: error })
-    if (errno !== 'EEXIST') throw error
-    // Of another namespace, or of an earlier commit that did not get to its record. Blobs are whole when they get their
-    // name, so another size means that somebody else has been at the file.
-    if ((await stat(blob)).size !== size) {
-      const beside = join(store.layout.ingests, `.${randomBytes(8).toString('hex')}`)
-      await link(ingest.file, beside)
-      await rename(beside, blob)
-    }
-  }
-  await Promise.all([
-    store.directories.sync(store.layout.blobs(digest.algorithm)),
-    // Before the record: whoever is listed may lack the blob, who has it is listed.
-    store.peers === undefined ? undefined : addBlobNode(store.metadata, digest.text, store.node),
-  ])
 }

@@ -9,6 +9,7 @@ import { info, list, remove, update } from './catalogue.ts'
 import { parseDigest } from './digest.ts'
 import { DigestLocks } from './digest-locks.ts'
 import { DirectorySync } from './directory-sync.ts'
+import { diskBytes } from './disk-bytes.ts'
 import { abort, listStatuses, status } from './ingests.ts'
 import { layoutOf, makeDirectories } from './layout.ts'
 import { locate } from './locate.ts'
@@ -17,6 +18,7 @@ import { bringNamed } from './peers/bring.ts'
 import { readForPeers, statForPeers } from './peers/for-peers.ts'
 import type { Peers } from './peers/peers.ts'
 import { tellOfBlobs } from './peers/tell-of-blobs.ts'
+import { proxiedBytes } from './proxied-bytes.ts'
 import { read } from './read.ts'
 import { recover } from './recover.ts'
 import { lockRoot } from './root-lock.ts'
@@ -36,6 +38,8 @@ export interface ContentServiceDeps {
   readonly logger?: StoreLogger | undefined
   /** The other nodes of the cluster; absent for a machine alone. */
   readonly peers?: Peers | undefined
+  /** Another program that has the bytes, instead of this node's disk; for a machine alone. The caller closes it. */
+  readonly plugin?: ServiceOf<typeof ContentDefinition> | undefined
   /** Nodes that are to have each blob that did not come from a registry; 1 by default. */
   readonly copies?: number | undefined
 }
@@ -59,15 +63,20 @@ export async function createContentService(deps: ContentServiceDeps): Promise<Co
   await using stack = new AsyncDisposableStack()
   stack.use(await lockRoot(layout.root))
   const closing = new AbortController()
+  const directories = new DirectorySync()
   const store: Store = {
     metadata: deps.metadata,
+    bytes:
+      deps.plugin === undefined
+        ? diskBytes(layout, directories, deps.nodeName)
+        : proxiedBytes(deps.plugin, closing.signal),
     layout,
     node: deps.nodeName,
     policy: deps.policy,
     writers: new Writers(),
     digests: new DigestLocks(),
     adoptions: new Adoptions(),
-    directories: new DirectorySync(),
+    directories,
     closing: closing.signal,
     logger: deps.logger,
     peers: deps.peers,

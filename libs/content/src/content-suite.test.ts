@@ -1,20 +1,33 @@
 import { ContentDefinition } from '@flotilla/api/containerd/services/content/v1/content'
-import { clientOf, connect, createRpcServer } from '@flotilla/rpc'
+import { clientOf, connect, createRpcServer, type ServiceOf } from '@flotilla/rpc'
 import { contentSuite } from '@flotilla/testing/content-suite'
 import { outboxOf } from '@flotilla/testing/metadata-suite'
 import { contentWorld } from './testing/world.ts'
 
-async function open(remote: boolean) {
-  await using stack = new AsyncDisposableStack()
+type Content = ServiceOf<typeof ContentDefinition>
+
+/** The same store behind a socket, for as long as the stack lasts. */
+async function overGrpc(content: Content, path: string, stack: AsyncDisposableStack): Promise<Content> {
+  const server = stack.use(createRpcServer())
+  server.add(ContentDefinition, content)
+  const channel = connect(await server.listen(`unix://${path}`))
+  stack.defer(() => channel.close())
+  return clientOf(ContentDefinition, channel)
+}
+
+/** A store on disk, as another program has it. */
+async function openPlugin(stack: AsyncDisposableStack): Promise<Content> {
   const world = stack.use(await contentWorld())
-  let { content } = stack.use(await world.open())
-  if (remote) {
-    const server = stack.use(createRpcServer())
-    server.add(ContentDefinition, content)
-    const channel = connect(await server.listen(`unix://${world.root}/content.sock`))
-    stack.defer(() => channel.close())
-    content = clientOf(ContentDefinition, channel)
-  }
+  const { content } = stack.use(await world.open())
+  return await overGrpc(content, world.world.join('plugin.sock'), stack)
+}
+
+async function open(how: 'here' | 'over gRPC' | 'proxied') {
+  await using stack = new AsyncDisposableStack()
+  const plugin = how === 'proxied' ? await openPlugin(stack) : undefined
+  const world = stack.use(await contentWorld())
+  let { content } = stack.use(await world.open({ plugin }))
+  if (how === 'over gRPC') content = await overGrpc(content, world.world.join('content.sock'), stack)
   const owned = stack.move()
   return {
     content,
@@ -25,5 +38,6 @@ async function open(remote: boolean) {
   }
 }
 
-contentSuite('on disk', () => open(false))
-contentSuite('on disk, over gRPC', () => open(true))
+contentSuite('on disk', () => open('here'))
+contentSuite('on disk, over gRPC', () => open('over gRPC'))
+contentSuite('of another program', () => open('proxied'))

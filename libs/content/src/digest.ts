@@ -49,8 +49,11 @@ export function parseDigestNamingFault(text: string): Digest {
 /** A digest that we computed ourselves. */
 export const digestOf = (algorithm: Algorithm, hex: string): Digest => ({ text: `${algorithm}:${hex}`, algorithm, hex })
 
-/** A file name below blobs/ALGORITHM as a digest; undefined for a stranger. */
-export function digestOfFile(algorithm: Algorithm, name: string): Digest | undefined {
-  const digest = readDigest(`${algorithm}:${name}`)
+/** The digest; undefined for what is none. */
+export function parsedDigest(text: string): Digest | undefined {
+  const digest = readDigest(text)
   return typeof digest === 'string' ? undefined : digest
 }
+
+/** A file name below blobs/ALGORITHM as a digest; undefined for a stranger. */
+export const digestOfFile = (algorithm: Algorithm, name: string) => parsedDigest(`${algorithm}:${name}`)

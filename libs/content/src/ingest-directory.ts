@@ -2,30 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Timestamp } from '@flotilla/api/google/protobuf/timestamp'
+import type { NewIngest, Owner, StoredIngest } from './bytes.ts'
 import { internalRef, type Layout, parseInternalRef } from './layout.ts'
 import { formatTime, fromNanos, later, parseTime } from './timestamps.ts'
-
-/** An ingest as its directory tells it. */
-export interface StoredIngest {
-  /** Bytes received so far. */
-  readonly offset: number
-  readonly startedAt: Timestamp
-  readonly updatedAt: Timestamp
-  /** 0 when nobody said how large it will be. */
-  readonly total: number
-}
 
 export const dataFile = (directory: string): string => join(directory, 'data')
 
 /** A name in the ingests' directory that is no ingest: one being made or being removed. Start removes such. */
 const passing = (layout: Layout): string => join(layout.ingests, `.${randomBytes(8).toString('hex')}`)
-
-export interface NewIngest {
-  readonly namespace: string
-  readonly ref: string
-  readonly startedAt: Timestamp
-  readonly total: number
-}
 
 /**
  * Makes an empty ingest, in place of one that may be there. It appears whole: `fill` may put the first bytes into its
@@ -97,7 +81,7 @@ export async function removeIngest(layout: Layout, directory: string): Promise<v
 export interface FoundIngest {
   readonly directory: string
   /** Undefined for what no ingest can become of. */
-  readonly owner: { readonly namespace: string; readonly ref: string } | undefined
+  readonly owner: Owner | undefined
 }
 
 /** Every directory of ingests, also what a crash left half made or half removed. */

@@ -14,7 +14,6 @@ import { Empty } from '@flotilla/api/google/protobuf/empty'
 import { ingestFields, parseFilters } from '@flotilla/filters'
 import { tables } from '@flotilla/metadata'
 import { type Call, notFound, requireNamespace } from '@flotilla/rpc'
-import { readIngest, removeIngest } from './ingest-directory.ts'
 import type { OpenIngest } from './open-ingest.ts'
 import { ingestRecord, ingestResource, leaseOf } from './records.ts'
 import type { Store } from './store.ts'
@@ -67,7 +66,7 @@ export async function abort(store: Store, request: AbortRequest, call: Call): Pr
       ...leaseOf(call, [], [ingestResource(ref)]),
     })
     if (!outcome.ok) throw notFound(`reference ${ref}`)
-    await removeIngest(store.layout, store.layout.ingest(namespace, ref))
+    await store.bytes.discard({ namespace, ref })
   }
   let done = false
   try {
@@ -100,6 +99,8 @@ async function statusOfStored(
   record: Ingest | undefined,
 ): Promise<Status | undefined> {
   if (record === undefined || record.node !== store.node || record.adopts !== '') return undefined
-  const stored = await readIngest(store.layout.ingest(namespace, ref))
-  return stored === undefined ? undefined : StatusMessage.fromPartial({ ref, ...stored })
+  const stored = await store.bytes.ingest({ namespace, ref })
+  return stored === undefined
+    ? undefined
+    : StatusMessage.fromPartial({ ref, ...stored, startedAt: record.startedAt ?? stored.startedAt })
 }

@@ -2,16 +2,16 @@ import { type LocateRequest, LocateResponse } from '@flotilla/api/flotilla/conte
 import { type Call, notFound, requireNamespace } from '@flotilla/rpc'
 import { parseDigest } from './digest.ts'
 import { bring } from './peers/bring.ts'
-import { blobSize, contentNotFound, contentRecord } from './records.ts'
+import { contentNotFound, contentRecord } from './records.ts'
 import type { Store } from './store.ts'
 
-/** LocalBlobs.Locate: the path of a blob that the namespace has. */
+/** LocalBlobs.Locate: the path of a blob that the namespace has; none where another program has its bytes. */
 export async function locate(store: Store, request: LocateRequest, call: Call): Promise<LocateResponse> {
   const digest = parseDigest(request.digest)
   const record = await contentRecord(store, requireNamespace(call), digest)
   if (record === undefined) throw contentNotFound(digest)
   if (store.peers !== undefined) await bring(store, requireNamespace(call), record, call)
-  const size = await blobSize(store, digest)
+  const size = await store.bytes.size(digest)
   if (size === undefined) throw notFound(`content ${digest.text} has no bytes on node ${store.node}`)
-  return LocateResponse.fromPartial({ path: store.layout.blob(digest), size })
+  return LocateResponse.fromPartial({ path: store.bytes.file(digest) ?? '', size })
 }

@@ -2,19 +2,11 @@ import { Ingest } from '@flotilla/api/flotilla/metadata/v1/records'
 import type { Timestamp } from '@flotilla/api/google/protobuf/timestamp'
 import { encode, now, tables } from '@flotilla/metadata'
 import { aborted, notFound, unavailable } from '@flotilla/rpc'
-import { copyBlob } from './copy-blob.ts'
+import { type Adopted, type IngestBytes, isAdopted } from './bytes.ts'
 import type { Algorithm, Digest } from './digest.ts'
-import { hashBlob } from './hash-file.ts'
-import { IngestBytes } from './ingest-bytes.ts'
-import { createIngest, dataFile, noteUpdate, removeIngest } from './ingest-directory.ts'
+import { dataFile } from './ingest-directory.ts'
 import type { Store } from './store.ts'
 import type { WriterPlace } from './writers.ts'
-
-/** Content that an ingest is going to have without anybody sending it. */
-export interface Adopted {
-  readonly digest: Digest
-  readonly size: number
-}
 
 export interface OpenIngestParts {
   readonly store: Store
@@ -74,28 +66,29 @@ export class OpenIngest {
   }
 
   get adopts(): boolean {
-    return !(this.#bytes instanceof IngestBytes)
+    return isAdopted(this.#bytes)
   }
 
   get offset(): number {
-    return this.#bytes instanceof IngestBytes ? this.#bytes.length : this.#bytes.size
+    return isAdopted(this.#bytes) ? this.#bytes.size : this.#bytes.length
   }
 
-  /** The file with its bytes. */
+  /** The file with its bytes, where they are files of this node. */
   get file(): string {
-    return this.#bytes instanceof IngestBytes
-      ? dataFile(this.#directory)
-      : this.#parts.store.layout.blob(this.#bytes.digest)
+    const { layout } = this.#parts.store
+    return isAdopted(this.#bytes) ? layout.blob(this.#bytes.digest) : dataFile(layout.ingest(this.namespace, this.ref))
   }
 
-  digest(): Digest {
-    return this.#bytes instanceof IngestBytes ? this.#bytes.digest() : this.#bytes.digest
+  /** Of its bytes so far; undefined where only the commit tells. */
+  digest(): Digest | undefined {
+    return isAdopted(this.#bytes) ? this.#bytes.digest : this.#bytes.digest()
   }
 
-  async digestAs(algorithm: Algorithm, signal: AbortSignal): Promise<Digest> {
-    if (this.#bytes instanceof IngestBytes) return await this.#bytes.digestAs(algorithm, signal)
-    if (this.#bytes.digest.algorithm === algorithm) return this.#bytes.digest
-    return await hashBlob(this.file, this.#bytes.size, algorithm, signal)
+  async digestAs(algorithm: Algorithm, signal: AbortSignal): Promise<Digest | undefined> {
+    if (!isAdopted(this.#bytes)) return await this.#bytes.digestAs(algorithm, signal)
+    const { digest, size } = this.#bytes
+    if (digest.algorithm === algorithm) return digest
+    return await this.#parts.store.bytes.hash(digest, size, algorithm, signal)
   }
 
   /** Does one message's work. ABORTED once the ingest was taken away. */
@@ -130,9 +123,9 @@ export class OpenIngest {
     this.#updatedAt = now()
   }
 
-  /** Returns when the bytes are on disk, for good if nobody writes any more. */
-  async settle(): Promise<void> {
-    if (this.#bytes instanceof IngestBytes) await this.#bytes.settle()
+  /** Makes a blob of its bytes. */
+  async commit(digest: Digest): Promise<void> {
+    await this.#parts.store.bytes.commit(this, this.#bytes, digest)
   }
 
   /** Removes what is left of the ingest after its record went. */
@@ -141,9 +134,11 @@ export class OpenIngest {
     this.#forgetAdoption()
     const { store } = this.#parts
     // The outcome is decided already; what stays behind is found by the next sweep or start.
-    await removeIngest(store.layout, this.#directory).catch((error: unknown) =>
-      store.logger?.warn({ err: error, ref: this.ref }, 'could not remove a finished ingest'),
-    )
+    await store.bytes
+      .discard(this)
+      .catch((error: unknown) =>
+        store.logger?.warn({ err: error, ref: this.ref }, 'could not remove a finished ingest'),
+      )
   }
 
   /** Gives the ingest back, as it is. Closing twice is fine. */
@@ -152,10 +147,7 @@ export class OpenIngest {
       if (this.#handedBack) return
       this.#handedBack = true
       try {
-        if (this.#bytes instanceof IngestBytes) {
-          await this.#bytes.close()
-          if (this.#state === 'open') await noteUpdate(this.#directory, this.#updatedAt)
-        }
+        if (!isAdopted(this.#bytes)) await this.#bytes.close(this.#state === 'open' ? this.#updatedAt : undefined)
       } catch (error) {
         this.#parts.store.logger?.warn({ err: error, ref: this.ref }, 'could not close an ingest')
       } finally {
@@ -163,10 +155,6 @@ export class OpenIngest {
         this.#parts.place.release()
       }
     })
-  }
-
-  get #directory(): string {
-    return this.#parts.store.layout.ingest(this.namespace, this.ref)
   }
 
   #inTurn<T>(work: () => T | Promise<T>): Promise<T> {
@@ -177,33 +165,23 @@ export class OpenIngest {
 
   /** Bytes of its own to write to; those that it was to adopt are copied, or left when none of them is wanted. */
   async #own(wanted: 'all' | 'none'): Promise<IngestBytes> {
-    if (this.#bytes instanceof IngestBytes) return this.#bytes
+    if (!isAdopted(this.#bytes)) return this.#bytes
     const { store, record, algorithm, total } = this.#parts
-    const adopted = this.#bytes
-    const blob = store.layout.blob(adopted.digest)
-    const copy = async (data: string) => {
-      await copyBlob(blob, data).catch((error: unknown) => {
-        throw notFound(`content ${adopted.digest.text} is no longer there to be adopted`, { cause: error })
-      })
-    }
-    await createIngest(
-      store.layout,
-      { namespace: this.namespace, ref: this.ref, startedAt: this.startedAt, total },
-      wanted === 'all' ? copy : undefined,
-    )
+    const { namespace, ref, startedAt } = this
+    await store.bytes.create({ namespace, ref, startedAt, total }, wanted === 'all' ? this.#bytes.digest : undefined)
     const outcome = await store.metadata.transact(this.namespace, {
       checks: [{ is: 'present', table: tables.ingests, field: this.ref }],
       writes: [{ op: 'set', table: tables.ingests, field: this.ref, value: encode(Ingest, { ...record, adopts: '' }) }],
     })
     if (!outcome.ok) throw notFound(`reference ${this.ref}`)
-    const bytes = await IngestBytes.open(this.#directory, algorithm, store.closing)
+    const bytes = await store.bytes.open({ namespace, ref, total }, algorithm, store.closing)
     this.#forgetAdoption()
     this.#bytes = bytes
     return bytes
   }
 
   #forgetAdoption(): void {
-    if (this.#bytes instanceof IngestBytes) return
+    if (!isAdopted(this.#bytes)) return
     this.#parts.store.adoptions.remove(this.#bytes.digest.text, this.namespace, this.ref)
   }
 }

@@ -6,8 +6,6 @@ import { encode, now, tables } from '@flotilla/metadata'
 import { alreadyExists, type Call } from '@flotilla/rpc'
 import { adoptableSize } from './adoptable.ts'
 import { type Digest, parseDigest } from './digest.ts'
-import { IngestBytes } from './ingest-bytes.ts'
-import { createIngest, readIngest, removeIngest } from './ingest-directory.ts'
 import { OpenIngest } from './open-ingest.ts'
 import { bringToAdopt } from './peers/bring.ts'
 import { refuseWhileWrittenElsewhere } from './peers/elsewhere.ts'
@@ -85,12 +83,11 @@ async function begin(
   unlessCommitted: boolean,
 ): Promise<OpenIngest | undefined> {
   const { namespace, ref, total, expected } = opening
-  const directory = store.layout.ingest(namespace, ref)
   // Held until the record is written, so that no sweep takes a blob that is being adopted.
   using _ = expected === undefined ? undefined : await store.digests.share(expected.text)
   const [knownBytes, stored, adoptable] = await Promise.all([
     store.metadata.get(namespace, tables.ingests, ref),
-    readIngest(directory),
+    store.bytes.ingest(opening),
     expected === undefined ? undefined : adoptableSize(store, expected, total, policyFor(store, call)),
   ])
   const known = knownBytes === undefined ? undefined : Ingest.decode(knownBytes)
@@ -98,7 +95,7 @@ async function begin(
   const otherTotal = stored !== undefined && total > 0 && stored.total > 0 && total !== stored.total
   const isOurs = known?.node === store.node
   const resumed = !isOurs || otherTotal || adopted !== undefined ? undefined : stored
-  const startedAt = resumed?.startedAt ?? now()
+  const startedAt = (resumed && known?.startedAt) ?? now()
   const record = Ingest.fromPartial({
     ref,
     node: store.node,
@@ -108,21 +105,21 @@ async function begin(
   })
 
   const fresh = adopted === undefined && resumed === undefined
-  if (fresh) await createIngest(store.layout, { namespace, ref, startedAt, total })
+  if (fresh) await store.bytes.create({ namespace, ref, startedAt, total })
   if (adopted !== undefined) store.adoptions.add(adopted.digest.text, namespace, ref)
   let recorded = false
   try {
     recorded = await writeRecord(store, call, opening, record, knownBytes, unlessCommitted)
   } finally {
     if (!recorded) {
-      if (fresh && known === undefined) await removeIngest(store.layout, directory)
+      if (fresh && known === undefined) await store.bytes.discard(opening)
       if (adopted !== undefined && known?.adopts !== adopted.digest.text)
         store.adoptions.remove(adopted.digest.text, namespace, ref)
     }
   }
   if (!recorded) return undefined
   if (known !== undefined && known.adopts !== record.adopts) store.adoptions.remove(known.adopts, namespace, ref)
-  if (adopted !== undefined && stored !== undefined) await removeIngest(store.layout, directory)
+  if (adopted !== undefined && stored !== undefined) await store.bytes.discard(opening)
 
   const algorithm = expected?.algorithm ?? 'sha256'
   return new OpenIngest({
@@ -135,7 +132,7 @@ async function begin(
     expected: expected?.text,
     startedAt,
     updatedAt: resumed?.updatedAt ?? startedAt,
-    bytes: adopted ?? (await IngestBytes.open(directory, algorithm, call.signal)),
+    bytes: adopted ?? (await store.bytes.open(opening, algorithm, call.signal)),
   })
 }
 

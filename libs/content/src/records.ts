@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises'
 import { Info } from '@flotilla/api/containerd/services/content/v1/content'
 import { Ingest } from '@flotilla/api/flotilla/metadata/v1/records'
 import { type Plan, type Resource, tables } from '@flotilla/metadata'
@@ -22,16 +21,6 @@ export async function ingestRecord(store: Store, namespace: string, ref: string)
   return bytes === undefined ? undefined : Ingest.decode(bytes)
 }
 
-/** Bytes of a blob on this node's disk, whoever may see it; undefined when it is not there. */
-export async function blobSize(store: Store, digest: Digest): Promise<number | undefined> {
-  try {
-    return (await stat(store.layout.blob(digest))).size
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
-  }
-}
-
 /** Whether a namespace has the digest, and if so, whether its bytes are on this node. */
 export async function whereIs(
   store: Store,
@@ -39,7 +28,7 @@ export async function whereIs(
   digest: Digest,
 ): Promise<'here' | 'on another node' | 'nowhere'> {
   if ((await store.metadata.get(namespace, tables.content, digest.text)) === undefined) return 'nowhere'
-  return (await blobSize(store, digest)) === undefined ? 'on another node' : 'here'
+  return (await store.bytes.size(digest)) === undefined ? 'on another node' : 'here'
 }
 
 /** The lease of a call as a plan has it. */

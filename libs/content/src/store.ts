@@ -1,5 +1,6 @@
 import type { Metadata } from '@flotilla/metadata'
 import type { Adoptions } from './adoptions.ts'
+import type { Bytes } from './bytes.ts'
 import type { DigestLocks } from './digest-locks.ts'
 import type { DirectorySync } from './directory-sync.ts'
 import type { Layout } from './layout.ts'
@@ -21,6 +22,8 @@ export interface StoreLogger {
 /** What the methods of one content store work with. */
 export interface Store {
   readonly metadata: Metadata
+  readonly bytes: Bytes
+  /** Where this node's own files are: those of {@link bytes}, unless another program has them, and arrivals. */
   readonly layout: Layout
   /** Name of the node whose disk this is. */
   readonly node: string

@@ -1,11 +1,10 @@
-import { opendir, stat, unlink } from 'node:fs/promises'
 import { type SweepRequest, SweepResponse } from '@flotilla/api/flotilla/content/v1/content'
 import { removeBlobNode } from '@flotilla/metadata'
 import type { Call } from '@flotilla/rpc'
-import { algorithms, type Digest, digestOfFile, parseDigest } from './digest.ts'
-import { dataFile, findIngests, removeIngest } from './ingest-directory.ts'
+import type { Owner } from './bytes.ts'
+import { type Digest, parseDigest } from './digest.ts'
 import { unnamed } from './named.ts'
-import { blobSize, ingestRecord } from './records.ts'
+import { ingestRecord } from './records.ts'
 import type { Store } from './store.ts'
 
 /** Digests asked about at once. */
@@ -15,13 +14,13 @@ const batchSize = 200
 const atOnce = 4
 
 /**
- * Unlinks blobs that no namespace names and no ingest is going to adopt, and ingests without a record. An object that
+ * Removes blobs that no namespace names and no ingest is going to adopt, and ingests without a record. An object that
  * is being committed or adopted is kept, whatever the order of things.
  */
 export async function sweep(store: Store, request: SweepRequest, call: Call): Promise<SweepResponse> {
   const given = request.digests.map(parseDigest)
   const freed = SweepResponse.fromPartial({})
-  const blobs = request.ingestsOnly ? [] : given.length > 0 ? batchesOf(given) : blobsOf(store)
+  const blobs = request.ingestsOnly ? [] : given.length > 0 ? batchesOf(given) : store.bytes.blobs()
   for await (const batch of blobs) {
     call.signal.throwIfAborted()
     await each(await unnamed(store, batch), async (digest) => {
@@ -31,10 +30,9 @@ export async function sweep(store: Store, request: SweepRequest, call: Call): Pr
       freed.bytes += bytes
     })
   }
-  await each(await findIngests(store.layout), async ({ directory, owner }) => {
+  await each(await store.bytes.ingests(), async (owner) => {
     call.signal.throwIfAborted()
-    // Without an owner it is on its way in or out.
-    const bytes = owner === undefined ? undefined : await sweepIngest(store, directory, owner)
+    const bytes = await sweepIngest(store, owner)
     if (bytes === undefined) return
     freed.ingests++
     freed.bytes += bytes
@@ -42,15 +40,15 @@ export async function sweep(store: Store, request: SweepRequest, call: Call): Pr
   return freed
 }
 
-/** Unlinks one blob unless it has to stay; gives the bytes freed, undefined when it stays or is not there. */
+/** Removes one blob unless it has to stay; gives the bytes freed, undefined when it stays or is not there. */
 export async function sweepBlob(store: Store, digest: Digest): Promise<number | undefined> {
   using _ = await store.digests.exclude(digest.text)
-  const size = await blobSize(store, digest)
+  const size = await store.bytes.size(digest)
   if (size === undefined) return undefined
   // Asked again under the lock: the first answer only spared us the lock for all the others.
   if ((await unnamed(store, [digest])).length === 0) return undefined
   if (await isToBeAdopted(store, digest)) return undefined
-  await unlink(store.layout.blob(digest))
+  await store.bytes.remove(digest)
   if (store.peers !== undefined) await removeBlobNode(store.metadata, digest.text, store.node)
   return size
 }
@@ -65,40 +63,18 @@ async function isToBeAdopted(store: Store, digest: Digest): Promise<boolean> {
   return false
 }
 
-/** Removes the directory of an ingest that nobody writes and that has no record; gives the bytes freed. */
-export async function sweepIngest(
-  store: Store,
-  directory: string,
-  owner: { readonly namespace: string; readonly ref: string },
-): Promise<number | undefined> {
+/** Removes an ingest that nobody writes and that has no record; gives the bytes freed. */
+export async function sweepIngest(store: Store, owner: Owner): Promise<number | undefined> {
   const removal = store.writers.removeIfFree(owner.namespace, owner.ref)
   if (removal === undefined) return undefined
   try {
     const record = await ingestRecord(store, owner.namespace, owner.ref)
     if (record !== undefined && record.node === store.node && record.adopts === '') return undefined
-    const data = await stat(dataFile(directory)).catch(() => undefined)
-    await removeIngest(store.layout, directory)
-    // Bytes that are a blob's as well are not freed yet.
-    return data === undefined || data.nlink > 1 ? 0 : data.size
+    const freed = await store.bytes.freedBy(owner)
+    await store.bytes.discard(owner)
+    return freed
   } finally {
     removal.release()
-  }
-}
-
-/** The blobs on this node's disk, in batches. */
-export async function* blobsOf(store: Store): AsyncGenerator<Digest[]> {
-  for (const algorithm of algorithms) {
-    let batch: Digest[] = []
-    for await (const entry of await opendir(store.layout.blobs(algorithm), { bufferSize: batchSize })) {
-      const digest = digestOfFile(algorithm, entry.name)
-      if (digest === undefined) continue
-      batch.push(digest)
-      if (batch.length === batchSize) {
-        yield batch
-        batch = []
-      }
-    }
-    if (batch.length > 0) yield batch
   }
 }
 

@@ -70,9 +70,8 @@ export async function* write(
 
 /** What was collected while it was written has no record any more; its bytes need not wait for a sweep. */
 async function forgetIfCollected(store: Store, { namespace, ref }: Opening): Promise<void> {
-  const directory = store.layout.ingest(namespace, ref)
   // Where that cannot be known now, a sweep will find it.
-  await sweepIngest(store, directory, { namespace, ref }).catch(() => {})
+  await sweepIngest(store, { namespace, ref }).catch(() => {})
 }
 
 async function answer(
@@ -110,7 +109,7 @@ async function answer(
     updatedAt: ingest.updatedAt,
     offset: ingest.offset,
     total: told.total,
-    digest: (committed ?? ingest.digest()).text,
+    digest: (committed ?? ingest.digest())?.text ?? '',
   })
 }
 

@@ -1,9 +1,9 @@
-import { type FileHandle, open } from 'node:fs/promises'
 import { type ApplyRequest, ApplyResponse } from '@flotilla/api/containerd/services/diff/v1/diff'
 import type { Mount } from '@flotilla/api/containerd/types/types'
 import type { LayerTarget } from '@flotilla/layers'
-import { errnoOf, syncfs, withTempMount } from '@flotilla/linux'
-import { type Call, notFound, RpcError, requireNamespace } from '@flotilla/rpc'
+import { syncfs, withTempMount } from '@flotilla/linux'
+import { type Call, requireNamespace } from '@flotilla/rpc'
+import { openBlob } from './blob.ts'
 import type { DiffServiceDeps } from './deps.ts'
 import { ociLayer } from './media-types.ts'
 import { processorChain, runChain } from './processors.ts'
@@ -28,24 +28,12 @@ export async function apply(deps: DiffServiceDeps, request: ApplyRequest, call: 
     if (failure !== undefined && chain.steps.length > 0 && !call.signal.aborted) await stream.failed()
     if (failure !== undefined) throw failure.error
     await stream.finished()
+    await blob.finished()
     return await applied
   })
   const path = syncPath(request.mounts)
   if ((request.syncFs || deps.syncFs === true) && path !== undefined) await syncfs(path)
   return ApplyResponse.fromPartial({ applied: { mediaType: ociLayer, digest: result.digest, size: result.size } })
-}
-
-async function openBlob(deps: DiffServiceDeps, digest: string, call: Call): Promise<FileHandle> {
-  try {
-    const { path } = await deps.blobs.locate({ digest }, call)
-    return await open(path, 'r').catch((error: unknown) => {
-      // Collected between the two calls.
-      throw errnoOf(error) === 'ENOENT' ? notFound(`content digest ${digest}`) : error
-    })
-  } catch (error) {
-    if (!(error instanceof RpcError)) throw error
-    throw new RpcError(error.code, `failed to get reader from content store: ${error.message}`, { cause: error })
-  }
 }
 
 async function withTarget<T>(

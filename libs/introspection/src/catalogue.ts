@@ -100,6 +100,15 @@ function snapshotter(driver: Driver): Plugin {
   })
 }
 
+/** Our own store, or the one of another program in its place. */
+function contentStore({ proxyPlugins, root }: IntrospectionSettings): Parameters<typeof Plugin.fromPartial>[0] {
+  const plugin = proxyPlugins.find(({ type }) => type === 'content')
+  if (plugin === undefined)
+    return { type: types.content, id: 'content', exports: { root: join(root, 'io.containerd.content.v1.content') } }
+  const { address, capabilities, exports, name } = plugin
+  return { type: types.content, id: name, exports: { address, ...exports }, capabilities: [...capabilities] }
+}
+
 /**
  * The record of every part of the daemon, each after those that it requires.
  *
@@ -108,12 +117,12 @@ function snapshotter(driver: Driver): Plugin {
  * without `init_err`, operators for the exports.
  */
 export function catalogue(settings: IntrospectionSettings, drivers: readonly Driver[]): Plugin[] {
-  const { gc, root, sharingPolicy } = settings
+  const { gc, sharingPolicy } = settings
   const platforms = [hostPlatform()]
   const plugins: Array<Parameters<typeof Plugin.fromPartial>[0]> = [
     { type: types.event, id: 'exchange' },
     { type: types.warning, id: 'deprecations' },
-    { type: types.content, id: 'content', exports: { root: join(root, 'io.containerd.content.v1.content') } },
+    contentStore(settings),
     ...drivers.map(snapshotter),
     {
       type: types.metadata,

@@ -28,6 +28,7 @@ describe.skipIf(underTest !== 'standalone')('proxy plugins', () => {
       [
         `[proxy_plugins.native]\ntype = "snapshot"\naddress = "${plugin.address}"`,
         '[proxy_plugins.native.exports]\nroot = "/elsewhere"',
+        `[proxy_plugins.bytes]\ntype = "content"\naddress = "${plugin.address}"`,
       ].join('\n'),
     )
     ours = await startStandalone(world, ['--config', config])
@@ -38,6 +39,24 @@ describe.skipIf(underTest !== 'standalone')('proxy plugins', () => {
     await plugin?.[Symbol.asyncDispose]()
     for (const world of worlds) await world[Symbol.asyncDispose]()
   })
+
+  /** The digests, or the refs, that the other program has of ours. */
+  const bytesBehind = async (...args: string[]) => {
+    const { stdout } = await runCtr({
+      address: plugin.address,
+      version: debian12,
+      namespace: 'flotilla',
+      args: ['content', ...args],
+    })
+    return stdout.split('\n').filter((line) => line !== '')
+  }
+
+  /** Runs the other program's collector. */
+  const collectBehind = async () => {
+    const ctr = { address: plugin.address, version: debian12, namespace: 'flotilla' }
+    expect(await runCtr({ ...ctr, args: ['leases', 'create', '--id', 'passing'] })).toMatchObject({ code: 0 })
+    expect(await runCtr({ ...ctr, args: ['leases', 'rm', '--sync', 'passing'] })).toMatchObject({ code: 0 })
+  }
 
   const behind = async (namespace: string) => {
     const args = ['snapshots', '--snapshotter', 'native', 'ls']
@@ -60,7 +79,16 @@ describe.skipIf(underTest !== 'standalone')('proxy plugins', () => {
     const names = await behind(namespace)
     expect(names.length).toBeGreaterThan(0)
     for (const name of names) expect(name).toMatch(new RegExp(`^${namespace}/[0-9]+/`))
+    expect(await ctr('plugins', 'ls')).toMatch(/io\.containerd\.content\.v1 +bytes .*ok/)
+    const digests = (await ctr('content', 'ls', '-q')).trim().split('\n').sort()
+    expect((await bytesBehind('ls', '-q')).sort()).toEqual(digests)
+    // Its own collector must leave them to us.
+    await collectBehind()
+    expect((await bytesBehind('ls', '-q')).sort()).toEqual(digests)
+    for (const digest of digests) expect(await ctr('content', 'get', digest)).not.toBe('')
     await ctr('images', 'rm', '--sync', reference)
+    await until('the other program to have no blob any more', async () => (await bytesBehind('ls', '-q')).length === 0)
+    expect(await bytesBehind('active')).toHaveLength(1)
     await until('the other program to have no snapshot any more', async () => (await behind(namespace)).length === 0)
     await fixture.finish()
   })

@@ -6,6 +6,7 @@ import { createRegistryClient } from '@flotilla/registry'
 import { contentPeers } from '../content-peers.ts'
 import { gaugeContent } from '../gauges.ts'
 import type { Part } from '../part.ts'
+import { pluginClient } from '../plugin-client.ts'
 
 export const content: Part = {
   name: 'content',
@@ -13,6 +14,7 @@ export const content: Part = {
   async build(host) {
     const { config, logger, metadata, metrics, own, serve, serveOnNode, serveToPeers } = host
     const registries = own(createRegistryClient({ maxDownloads: 4, logger, proxyEnv: process.env }))
+    const plugin = config.proxyPlugins.find(({ type }) => type === 'content')
     const store = own(
       await createContentService({
         metadata,
@@ -20,6 +22,7 @@ export const content: Part = {
         nodeName: config.nodeName,
         policy: config.sharingPolicy,
         logger,
+        plugin: plugin && pluginClient(host, ContentDefinition, plugin),
         peers: config.cluster.advertise === '' ? undefined : contentPeers(host, registries),
         copies: config.cluster.copies,
       }),

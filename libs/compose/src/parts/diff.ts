@@ -4,8 +4,8 @@ import { DiffDefinition } from '@flotilla/api/containerd/services/diff/v1/diff'
 import { LocalBlobsDefinition } from '@flotilla/api/flotilla/content/v1/content'
 import { createDiffService, inOrder } from '@flotilla/diff'
 import { createLayerPool } from '@flotilla/layers'
-import { clientOf, connect } from '@flotilla/rpc'
 import type { Part } from '../part.ts'
+import { pluginClient } from '../plugin-client.ts'
 
 export const diff: Part = {
   name: 'diff',
@@ -21,10 +21,7 @@ export const diff: Part = {
     })
     const differs = config.diff.order.map((name) => {
       const plugin = config.proxyPlugins.find((one) => one.type === 'diff' && one.name === name)
-      if (plugin === undefined) return service
-      const channel = connect(plugin.address)
-      own({ [Symbol.asyncDispose]: async () => channel.close() })
-      return clientOf(DiffDefinition, channel)
+      return plugin === undefined ? service : pluginClient({ own }, DiffDefinition, plugin)
     })
     const [first = service, ...others] = differs
     serve(DiffDefinition, inOrder([first, ...others]))

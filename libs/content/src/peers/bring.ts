@@ -5,7 +5,7 @@ import { type Call, dataLoss, requireNamespace, unavailable } from '@flotilla/rp
 import { type Digest, parseDigest } from '../digest.ts'
 import { hashBlob } from '../hash-file.ts'
 import { unnamed } from '../named.ts'
-import { blobSize, contentNotFound, contentRecord } from '../records.ts'
+import { contentNotFound, contentRecord } from '../records.ts'
 import type { Store } from '../store.ts'
 import { sweepBlob } from '../sweep.ts'
 import { gather } from './gather.ts'
@@ -33,12 +33,12 @@ export async function bringNamed(store: Store, digest: Digest, call: Call): Prom
  */
 export async function bring(store: Store, namespace: string, record: Info, call: Call): Promise<void> {
   const digest = parseDigest(record.digest)
-  if ((await blobSize(store, digest)) !== undefined) return
+  if ((await store.bytes.size(digest)) !== undefined) return
   const wanted: Wanted = { namespace, digest: digest.text, size: record.size, labels: record.labels }
   const arriving = store.arrivals.join(digest.text, (arrival) => transfer(store, digest, wanted, true, arrival))
   await untilAborted(arriving, call.signal)
   // What was under way may have been a mere prefetch that found nobody any more.
-  if ((await blobSize(store, digest)) === undefined)
+  if ((await store.bytes.size(digest)) === undefined)
     await untilAborted(
       store.arrivals.join(digest.text, (arrival) => transfer(store, digest, wanted, true, arrival)),
       call.signal,
@@ -50,7 +50,7 @@ export async function bring(store: Store, namespace: string, record: Info, call:
  * client brings it.
  */
 export async function bringToAdopt(store: Store, digest: Digest, size: number, call: Call): Promise<void> {
-  if (size <= 0 || (await blobSize(store, digest)) !== undefined || !(await isReachable(store, digest))) return
+  if (size <= 0 || (await store.bytes.size(digest)) !== undefined || !(await isReachable(store, digest))) return
   if ((await unnamed(store, [digest])).length > 0) return
   const wanted: Wanted = { namespace: '', digest: digest.text, size, labels: {} }
   const arriving = store.arrivals.join(digest.text, (arrival) => transfer(store, digest, wanted, false, arrival))

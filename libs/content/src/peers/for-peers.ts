@@ -10,7 +10,6 @@ import { errnoOf } from '@flotilla/linux'
 import { dataLoss, notFound, outOfRange } from '@flotilla/rpc'
 import { type Digest, parseDigest } from '../digest.ts'
 import type { OpenIngest } from '../open-ingest.ts'
-import { blobSize } from '../records.ts'
 import type { Store } from '../store.ts'
 import { pieceBytes } from './partial-blob.ts'
 
@@ -21,7 +20,7 @@ const messageBytes = 1024 * 1024
 export async function statForPeers(store: Store, { digests }: StatBlobsRequest): Promise<StatBlobsResponse> {
   const blobs = await Promise.all(
     digests.map(parseDigest).map(async (digest) => {
-      const whole = (await blobSize(store, digest)) !== undefined
+      const whole = (await store.bytes.size(digest)) !== undefined
       return BlobState.fromPartial({
         digest: digest.text,
         whole,
@@ -70,7 +69,7 @@ async function placeOf(
   offset: number,
   size: number,
 ): Promise<{ readonly path: string; readonly end: number }> {
-  const whole = await blobSize(store, digest)
+  const whole = await store.bytes.size(digest)
   if (whole !== undefined) {
     if (offset > whole) throw outOfRange(`content ${digest.text} has ${whole} bytes`)
     return { path: store.layout.blob(digest), end: size <= 0 ? whole : Math.min(whole, offset + size) }

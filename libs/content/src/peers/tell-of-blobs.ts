@@ -1,11 +1,10 @@
 import { addBlobNode } from '@flotilla/metadata'
 import type { Store } from '../store.ts'
-import { blobsOf } from '../sweep.ts'
 
 /** Lists this node with every blob that it has: one that joins a cluster brings what it had alone. */
 export async function tellOfBlobs(store: Store): Promise<void> {
   try {
-    for await (const batch of blobsOf(store)) {
+    for await (const batch of store.bytes.blobs()) {
       if (store.closing.aborted) return
       await Promise.all(batch.map((digest) => addBlobNode(store.metadata, digest.text, store.node)))
     }

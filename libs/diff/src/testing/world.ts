@@ -1,8 +1,12 @@
-import { WriteAction, WriteContentRequest } from '@flotilla/api/containerd/services/content/v1/content'
+import {
+  ContentDefinition,
+  WriteAction,
+  WriteContentRequest,
+} from '@flotilla/api/containerd/services/content/v1/content'
 import { createContentService } from '@flotilla/content'
 import { createLayerPool } from '@flotilla/layers'
 import { createMetadata } from '@flotilla/metadata'
-import { type Call, hasCode, makeCall, status } from '@flotilla/rpc'
+import { type Call, clientOf, connect, createRpcServer, hasCode, makeCall, type ServiceOf, status } from '@flotilla/rpc'
 import { startRedis, type TempWorld, tempWorld } from '@flotilla/testing'
 import { createDiffService } from '../diff-service.ts'
 import type { StreamProcessor } from '../processors.ts'
@@ -18,13 +22,15 @@ export interface DiffWorld extends AsyncDisposable, Pick<TempWorld, 'join'> {
   get(digest: string): Promise<Buffer>
 }
 
-export async function diffWorld(processors: StreamProcessor[] = []): Promise<DiffWorld> {
+/** @param proxied whether the bytes are another program's, which is a second store behind a socket */
+export async function diffWorld(processors: StreamProcessor[] = [], proxied = false): Promise<DiffWorld> {
   const stack = new AsyncDisposableStack()
   const world = stack.use(await tempWorld({ tmpfs: true, name: 'diff' }))
   const redis = stack.use(await startRedis({ relaxed: true }))
   const metadata = stack.use(await createMetadata({ url: redis.url, origin: 'test' }))
+  const plugin = proxied ? await startPlugin(stack, world) : undefined
   const store = stack.use(
-    await createContentService({ metadata, root: world.join('root'), nodeName: 'n1', policy: 'shared' }),
+    await createContentService({ metadata, root: world.join('root'), nodeName: 'n1', policy: 'shared', plugin }),
   )
   const { content, blobs } = store
   const pool = stack.use(createLayerPool({ workers: 2 }))
@@ -51,6 +57,18 @@ export async function diffWorld(processors: StreamProcessor[] = []): Promise<Dif
     },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
+}
+
+async function startPlugin(stack: AsyncDisposableStack, world: TempWorld): Promise<ServiceOf<ContentDefinition>> {
+  const redis = stack.use(await startRedis({ relaxed: true }))
+  const metadata = stack.use(await createMetadata({ url: redis.url, origin: 'plugin' }))
+  const options = { metadata, root: world.join('plugin'), nodeName: 'plugin', policy: 'shared' } as const
+  const { content } = stack.use(await createContentService(options))
+  const server = stack.use(createRpcServer())
+  server.add(ContentDefinition, content)
+  const channel = connect(await server.listen(`unix://${world.join('plugin.sock')}`))
+  stack.defer(() => channel.close())
+  return clientOf(ContentDefinition, channel)
 }
 
 async function* only<T>(value: T): AsyncGenerator<T> {

@@ -1,9 +1,11 @@
 import { createHash, type Hash } from 'node:crypto'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import type { Timestamp } from '@flotilla/api/google/protobuf/timestamp'
+import type { IngestBytes } from './bytes.ts'
 import { copyBlob } from './copy-blob.ts'
 import { type Algorithm, type Digest, digestOf } from './digest.ts'
 import { hashFile } from './hash-file.ts'
-import { dataFile } from './ingest-directory.ts'
+import { dataFile, noteUpdate } from './ingest-directory.ts'
 
 /**
  * Unwritten bytes that start writing back in the background. Without it the sync at the end of a large blob finds all
@@ -12,7 +14,7 @@ import { dataFile } from './ingest-directory.ts'
 const writeBackEvery = 32 * 1024 * 1024
 
 /** The bytes of an open ingest: its data file and the hash of what is in it. */
-export class IngestBytes {
+export class IngestFile implements IngestBytes {
   readonly #directory: string
   readonly #algorithm: Algorithm
   #file: FileHandle
@@ -41,13 +43,13 @@ export class IngestBytes {
   }
 
   /** Opens what an ingest's directory holds; bytes that are there are hashed again. */
-  static async open(directory: string, algorithm: Algorithm, signal: AbortSignal): Promise<IngestBytes> {
+  static async open(directory: string, algorithm: Algorithm, signal: AbortSignal): Promise<IngestFile> {
     const file = await open(dataFile(directory), 'r+')
     try {
       const { size, nlink } = await file.stat()
       const hash = createHash(algorithm)
       await hashFile(file, size, hash, signal)
-      return new IngestBytes(directory, algorithm, file, hash, size, nlink > 1)
+      return new IngestFile(directory, algorithm, file, hash, size, nlink > 1)
     } catch (error) {
       await file.close()
       throw error
@@ -99,9 +101,10 @@ export class IngestBytes {
     await this.#file.sync()
   }
 
-  async close(): Promise<void> {
+  async close(leftAt?: Timestamp): Promise<void> {
     await this.#writeBack
     await this.#file.close()
+    if (leftAt !== undefined) await noteUpdate(this.#directory, leftAt)
   }
 
   /** Goes on in a file of its own, so that the blob keeps its bytes. */
