@@ -36,6 +36,7 @@ test('each driver has a directory named as the plugin; one that cannot be opened
       exports: { root: '/r/io.containerd.snapshotter.v1.one' },
       capabilities: ['rebase'],
       unavailable: '',
+      takesLabels: false,
     },
     {
       name: 'broken',
@@ -43,6 +44,7 @@ test('each driver has a directory named as the plugin; one that cannot be opened
       exports: { root: '/r/io.containerd.snapshotter.v1.broken' },
       capabilities: [],
       unavailable: 'no such kernel module',
+      takesLabels: false,
     },
   ])
 })

@@ -28,11 +28,12 @@ async function open(kind: DriverKind, { root: daemonRoot, logger }: DriversDeps)
   try {
     const driver = await kind.open(root, logger)
     const capabilities = [...driver.capabilities]
-    return { description: { ...described, capabilities, unavailable: '' }, driver }
+    const takesLabels = driver.relabel !== undefined
+    return { description: { ...described, capabilities, unavailable: '', takesLabels }, driver }
   } catch (err) {
     logger.info({ snapshotter: kind.name, reason: String(err) }, 'snapshotter not loaded')
     const unavailable = (err instanceof Error && err.message) || String(err)
-    return { description: { ...described, capabilities: [], unavailable }, driver: undefined }
+    return { description: { ...described, capabilities: [], unavailable, takesLabels: false }, driver: undefined }
   }
 }
 
@@ -72,6 +73,11 @@ export async function createDrivers(deps: DriversDeps): Promise<Drivers> {
       use(request.snapshotter, 'find mounts', async (driver) => ({ mounts: await driver.mounts(request) })),
     usage: (request, call) => use(request.snapshotter, 'measure', (driver) => driver.usage(request, call.signal)),
     commit: (request, call) => use(request.snapshotter, 'commit', (driver) => driver.commit(request, call.signal)),
+    relabel: (request, call) =>
+      use(request.snapshotter, 'change labels', async (driver) => {
+        await driver.relabel?.(request, call.signal)
+        return {}
+      }),
     remove: ({ snapshotter, ids }) =>
       use(snapshotter, 'remove', async (driver) => {
         await driver.remove(ids)

@@ -81,8 +81,16 @@ class Nodes {
                 capabilities: [],
                 exports: {},
                 unavailable: '',
+                takesLabels: false,
               })),
-              { name: 'devmapper', root: '', capabilities: [], exports: {}, unavailable: 'not configured' },
+              {
+                name: 'devmapper',
+                root: '',
+                capabilities: [],
+                exports: {},
+                unavailable: 'not configured',
+                takesLabels: false,
+              },
             ],
           }
         },

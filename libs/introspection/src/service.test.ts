@@ -25,6 +25,7 @@ const drivers: Driver[] = [
     capabilities: ['rebase', 'remap-ids'],
     exports: { root: '/r/overlayfs' },
     unavailable: '',
+    takesLabels: false,
   },
   {
     name: 'btrfs',
@@ -32,6 +33,7 @@ const drivers: Driver[] = [
     capabilities: [],
     exports: { root: '/r/btrfs' },
     unavailable: '/r/btrfs is on ext4',
+    takesLabels: false,
   },
 ]
 const info = Any.fromPartial({

@@ -1,6 +1,7 @@
-import type { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
+import { Info, type SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { alreadyExists, makeCall, type ServiceOf, status, withCall } from '@flotilla/rpc'
 import { expect, test, vi } from 'vitest'
+import { node } from './testing/fixture.ts'
 import { startProxied } from './testing/proxied.ts'
 
 // Others may keep the machine busy.
@@ -72,6 +73,28 @@ test('what another program has already is taken over by the name that was asked 
   await world.collect()
   expect(await names(world.backend.service)).toEqual([])
   expect(await world.directories()).toEqual([])
+})
+
+test('labels for snapshotters are passed on when they change, others are not', async () => {
+  await using world = await startProxied()
+  const labels = { 'containerd.io/snapshot/a': '1', 'containerd.io/snapshot/b': '2', other: '3' }
+  await world.service.prepare({ snapshotter, key: 'k', parent: '', labels }, one)
+  const update = (name: string, changed: Record<string, string>, updateMask?: string[]) =>
+    world.service.update({ snapshotter, info: Info.fromPartial({ name, labels: changed }), updateMask }, one)
+  const behindLabels = async (key: string) =>
+    (await world.backend.service.stat({ snapshotter, key }, one)).info?.labels ?? {}
+  await update('k', { 'containerd.io/snapshot/a': 'changed' }, ['labels.containerd.io/snapshot/a'])
+  expect(await behindLabels('one/1/k')).toEqual({
+    'containerd.io/snapshot/a': 'changed',
+    'containerd.io/snapshot/b': '2',
+    'flotilla.io/node': node,
+  })
+  await world.service.commit({ snapshotter, key: 'k', name: 'done', labels, parent: '' }, one)
+  const written = Array.from({ length: 8 }, (_, index) => ({ 'containerd.io/snapshot/c': String(index) }))
+  await Promise.all(written.map((some) => update('done', some)))
+  const { info } = await world.service.stat({ snapshotter, key: 'done' }, one)
+  expect(await behindLabels('one/1/done')).toEqual(info?.labels)
+  await expect(update('absent', {})).rejects.toMatchObject({ code: status.NOT_FOUND })
 })
 
 test('after a restart every id is known, and none is given again', async () => {

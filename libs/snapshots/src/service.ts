@@ -21,7 +21,7 @@ import { prepare } from './prepare.ts'
 import { directoryOf, Kind, read } from './records.ts'
 import { remove } from './remove.ts'
 import { createSnapshotters } from './snapshotters.ts'
-import { update } from './update.ts'
+import { tellDriver, update } from './update.ts'
 
 export interface SnapshotsDeps {
   readonly metadata: Metadata
@@ -120,9 +120,11 @@ export function createSnapshotsService(deps: SnapshotsDeps): ServiceOf<Snapshots
 
     async update({ snapshotter, info, updateMask }, call) {
       const requested = info ?? Info.fromPartial({})
-      const { place } = await enter(snapshotter, { key: requested.name }, call)
+      const { place, driver, drivers } = await enter(snapshotter, { key: requested.name }, call)
       if (requested.name === '') throw invalidArgument('invalid argument')
-      return { info: storedInfo(await update(metadata, place, requested, updateMask)) }
+      const updated = await update(metadata, place, requested, updateMask)
+      if (driver.takesLabels) await tellDriver(metadata, drivers, place, updated, call)
+      return { info: storedInfo(updated) }
     },
 
     async *list({ snapshotter, filters }, call) {

@@ -40,6 +40,8 @@ export interface SnapshotDriver extends AsyncDisposable {
   usage(directory: Directory, signal: AbortSignal): Promise<DiskUsage>
   /** Does what has to be done before others build upon the directory, and measures it. */
   commit(directory: Directory & { readonly name: string }, signal: AbortSignal): Promise<DiskUsage>
+  /** Takes note that labels meant for drivers have changed; absent where they matter at the beginning only. */
+  relabel?(directory: Directory, signal: AbortSignal): Promise<void>
   /** Deletes directories. Unknown ids are no error. */
   remove(ids: readonly string[]): Promise<void>
   /** The ids of all directories that were made more than `age` milliseconds ago. */

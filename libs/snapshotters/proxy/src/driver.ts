@@ -1,4 +1,4 @@
-import { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
+import { Info, SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { type Call, clientOf, connect, hasCode, invalidArgument, makeCall, status } from '@flotilla/rpc'
 import {
   type Directory,
@@ -85,6 +85,18 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
         }
       }
 
+      /** Asks for an id by the name that it has over there now. */
+      async function byName<T>(id: string, signal: AbortSignal, ask: (name: string, call: Call) => Promise<T>) {
+        const { namespace, active, committed } = names.get(id)
+        const call = callOf(namespace, signal)
+        if (committed === '') return await ask(active, call)
+        return await ask(committed, call).catch((error: unknown) => {
+          // Named, but not committed: the process died in between.
+          if (active === '' || !hasCode(error, status.NOT_FOUND)) throw error
+          return ask(active, call)
+        })
+      }
+
       async function isCommitted(key: string, call: Call): Promise<boolean> {
         try {
           await remote.stat({ snapshotter, key }, call)
@@ -123,15 +135,14 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
           const { namespace, active } = names.get(id)
           return (await remote.mounts({ snapshotter, key: active }, callOf(namespace))).mounts
         },
-        async usage({ id }, signal) {
-          const { namespace, active, committed } = names.get(id)
-          const measure = (key: string) => remote.usage({ snapshotter, key }, callOf(namespace, signal))
-          if (committed === '') return await measure(active)
-          return await measure(committed).catch((error: unknown) => {
-            // Named, but not committed: the process died in between.
-            if (active === '' || !hasCode(error, status.NOT_FOUND)) throw error
-            return measure(active)
-          })
+        usage: ({ id }, signal) => byName(id, signal, (key, call) => remote.usage({ snapshotter, key }, call)),
+        async relabel({ id, labels }, signal) {
+          await byName(id, signal, (name, call) =>
+            remote.update(
+              { snapshotter, info: Info.fromPartial({ name, labels: { ...labels } }), updateMask: ['labels'] },
+              call,
+            ),
+          )
         },
         commit: (directory, signal) => turns.inTurn(directory.id, () => commit(directory, signal)),
         remove: (ids) => removeAll(remote, snapshotter, names, ids),
