@@ -15,6 +15,7 @@ import { helpText, readCommandLine } from './command-line.ts'
 import { isForClients, isForPeers, routeToServices } from './gateway.ts'
 import { createHost } from './host.ts'
 import { lockDirectory } from './instance-lock.ts'
+import { collectBuffersYoung } from './memory-policy.ts'
 import { createNetwork, onlyLocal } from './network.ts'
 import type { Part } from './part.ts'
 import { parts } from './parts/index.ts'
@@ -64,6 +65,7 @@ async function start(
   listen: string | undefined,
   readAgain: () => Config | undefined,
 ): Promise<void> {
+  collectBuffersYoung()
   // Whoever is told to stop while it starts stops when it has started.
   const stopped = stopSignal()
   await using resources = new AsyncDisposableStack()
