@@ -78,7 +78,12 @@ async function start(
   const network = resources.use(createNetwork(config))
   const stores = await openStores(options, config, logger, resources)
   const metadata = resources.use(
-    await createMetadata({ url: stores.redis, tls: config.redisTls, origin: config.nodeName }),
+    await createMetadata({
+      url: stores.redis,
+      tls: config.redisTls,
+      origin: config.nodeName,
+      replicas: config.redisReplicas,
+    }),
   )
   const bus = resources.use(
     await createBus({

@@ -21,6 +21,10 @@ export interface Config {
   /** Empty: run our own. */
   readonly redisUrl: string
   readonly natsUrl: string
+  /** That must have a change before it is acknowledged. */
+  readonly redisReplicas: number
+  /** Of the stream of events. */
+  readonly natsReplicas: number
   readonly redisTls: TlsFiles
   readonly natsTls: TlsFiles
   /** Empty: none. */
@@ -205,6 +209,8 @@ export function loadConfig(settings: Settings = {}): Config {
     nodeName: text('node_name') === '' ? hostname() : text('node_name'),
     redisUrl: text('redis.url'),
     natsUrl: text('nats.url'),
+    redisReplicas: number('redis.replicas'),
+    natsReplicas: number('nats.replicas'),
     redisTls: tls('redis'),
     natsTls: tls('nats'),
     natsCredentials: file('nats.credentials'),

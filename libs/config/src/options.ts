@@ -36,7 +36,13 @@ export const options = [
     path: 'redis.url',
     kind: 'string',
     value: '',
-    text: 'Metadata store: redis://, rediss:// or unix:///path. Empty: start a redis-server of our own.',
+    text: 'Metadata store: redis://, rediss://, unix:///path, or redis+sentinel://HOST:PORT,HOST:PORT/NAME. Empty: start a redis-server of our own.',
+  },
+  {
+    path: 'redis.replicas',
+    kind: 'integer',
+    value: 0,
+    text: 'Replicas of the metadata store that must have a change before it is acknowledged.',
   },
   {
     path: 'redis.ca',
@@ -61,6 +67,12 @@ export const options = [
     kind: 'string',
     value: '',
     text: 'Message bus: nats://[user:password@]host:port or tls://…, several with commas. Empty: start our own.',
+  },
+  {
+    path: 'nats.replicas',
+    kind: 'integer',
+    value: 1,
+    text: 'Servers of a NATS cluster that keep the stream of events: 1, 3 or 5.',
   },
   {
     path: 'nats.ca',

@@ -8,7 +8,7 @@ import { adoptableSize } from './adoptable.ts'
 import { type Digest, parseDigest } from './digest.ts'
 import { OpenIngest } from './open-ingest.ts'
 import { bringToAdopt } from './peers/bring.ts'
-import { refuseWhileWrittenElsewhere } from './peers/elsewhere.ts'
+import { unlessWrittenElsewhere } from './peers/elsewhere.ts'
 import { isReachable } from './peers/reachable.ts'
 import { ingestResource, joinExisting, leaseOf, whereIs } from './records.ts'
 import type { SharingPolicy, Store } from './store.ts'
@@ -51,13 +51,13 @@ export async function openIngest(store: Store, call: Call, opening: Opening): Pr
       if (await joinExisting(store, call, namespace, expected)) throw alreadyExists(`content ${expected.text}`)
       continue
     }
-    await refuseWhileWrittenElsewhere(store, opening, call)
+    const seen = await unlessWrittenElsewhere(store, opening, call)
     if (expected !== undefined && where === 'nowhere' && policyFor(store, call) === 'shared')
       await bringToAdopt(store, expected, opening.total, call)
     const place = await store.writers.take(namespace, ref)
     try {
       // A record whose bytes are on another node does not keep anybody from bringing them to this one.
-      const opened = await begin(store, call, opening, place, where === 'nowhere')
+      const opened = await begin(store, call, opening, place, seen, where === 'nowhere')
       if (opened !== undefined) {
         place.opened(opened)
         return opened
@@ -66,7 +66,7 @@ export async function openIngest(store: Store, call: Call, opening: Opening): Pr
       place.release()
       throw error
     }
-    // The expected content was committed by another in between.
+    // Another committed the expected content in between, or opened the ingest on another node.
     place.release()
   }
 }
@@ -80,13 +80,13 @@ async function begin(
   call: Call,
   opening: Opening,
   place: WriterPlace,
+  knownBytes: Buffer | undefined,
   unlessCommitted: boolean,
 ): Promise<OpenIngest | undefined> {
   const { namespace, ref, total, expected } = opening
   // Held until the record is written, so that no sweep takes a blob that is being adopted.
   using _ = expected === undefined ? undefined : await store.digests.share(expected.text)
-  const [knownBytes, stored, adoptable] = await Promise.all([
-    store.metadata.get(namespace, tables.ingests, ref),
+  const [stored, adoptable] = await Promise.all([
     store.bytes.ingest(opening),
     expected === undefined ? undefined : adoptableSize(store, expected, total, policyFor(store, call)),
   ])

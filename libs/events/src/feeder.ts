@@ -11,6 +11,8 @@ import type { Tail } from './tail.ts'
 export interface FeederDeps {
   readonly metadata: Metadata
   readonly nats: NatsConnection
+  /** Servers of a NATS cluster that keep the stream. */
+  readonly replicas: number
   readonly tail: Tail
   readonly retention: Retention
   readonly logger: Logger
@@ -22,8 +24,8 @@ const lookAgain = 15_000
 const standbyLook = 1_000
 
 /** Copies the log to JetStream, in order, each event once. Any number may run; all but one stand by. */
-export function createFeeder({ metadata, nats, tail, retention, logger }: FeederDeps): AsyncDisposable {
-  const stream = createEventStream(nats, retention)
+export function createFeeder({ metadata, nats, replicas, tail, retention, logger }: FeederDeps): AsyncDisposable {
+  const stream = createEventStream(nats, retention, replicas)
   const stop = new AbortController()
   let session = new AbortController()
   let connected = !nats.isClosed()

@@ -55,7 +55,12 @@ const noMessageFound = 10_037
 
 const apiCode = (error: unknown) => (error instanceof NatsError ? error.api_error?.err_code : undefined)
 
-export function createEventStream(nats: NatsConnection, retention: Retention = defaultRetention): EventStream {
+/** @param replicas servers that keep it; one that was made with another number gets this one */
+export function createEventStream(
+  nats: NatsConnection,
+  retention: Retention = defaultRetention,
+  replicas = 1,
+): EventStream {
   let client: JetStreamClient | undefined
   let manager: JetStreamManager | undefined
   const jetstream = () => {
@@ -70,7 +75,9 @@ export function createEventStream(nats: NatsConnection, retention: Retention = d
   async function info() {
     const { streams } = await managing()
     try {
-      return await streams.info(eventsStream)
+      const found = await streams.info(eventsStream)
+      if (found.config.num_replicas === replicas) return found
+      return await streams.update(eventsStream, { ...found.config, num_replicas: replicas })
     } catch (error) {
       if (apiCode(error) !== streamNotFound) throw error
       // Two processes that find it missing make it with the same settings, which is no error.
@@ -82,6 +89,7 @@ export function createEventStream(nats: NatsConnection, retention: Retention = d
         retention: RetentionPolicy.Limits,
         max_age: nanos(retention.age + surplusAge),
         max_msgs: retention.count,
+        num_replicas: replicas,
       })
     }
   }

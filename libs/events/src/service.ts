@@ -23,6 +23,8 @@ export interface EventsDeps {
   readonly metadata: Metadata
   /** Without it JetStream is not fed. */
   readonly nats?: NatsConnection
+  /** Servers of a NATS cluster that keep the stream; default 1. */
+  readonly replicas?: number
   /** Noted on events that do not say where they happened. */
   readonly nodeName: string
   readonly retention?: Retention
@@ -44,7 +46,8 @@ export function createEventsService(deps: EventsDeps): EventsService {
   const relay = owned.use(createRelay({ metadata, logger }))
   owned.use(keepRetention(metadata, retention))
   const tail = owned.use(createTail({ metadata, logger, ...(deps.window ? { window: deps.window } : {}) }))
-  if (deps.nats) owned.use(createFeeder({ metadata, nats: deps.nats, tail, retention, logger }))
+  if (deps.nats)
+    owned.use(createFeeder({ metadata, nats: deps.nats, replicas: deps.replicas ?? 1, tail, retention, logger }))
   const open = createEventReader({ metadata, tail, namespaces: () => relay.positions.keys() })
   return {
     ...createPublisher({ metadata, nodeName: deps.nodeName }),

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { type RpcError, toRpcError, unavailable } from '@flotilla/rpc'
 import { Redis, type RedisOptions, ReplyError } from 'ioredis'
+import { namesSentinels, sentinelOptions } from './sentinel-url.ts'
 
 export interface ConnectionOptions {
-  /** `redis://[user:password@]host:port[/db]`, `rediss://…` or `unix:///path?password=…`. */
+  /** `redis://[user:password@]host:port[/db]`, `rediss://…`, `unix:///path?password=…` or {@link sentinelOptions}. */
   readonly url: string
   /** PEM files for `rediss://`; each may be absent or empty. */
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string }
@@ -39,6 +40,17 @@ export function connectRedis(options: ConnectionOptions & { readonly blocking?: 
       path: url.pathname,
       ...(url.searchParams.has('password') ? { password: url.searchParams.get('password') ?? '' } : {}),
     })
+  } else if (namesSentinels(options.url)) {
+    redis = new Redis({
+      ...shared,
+      ...sentinelOptions(options.url),
+      ...tlsOf(options),
+      ...sentinelTlsOf(options),
+      sentinelRetryStrategy: shared.retryStrategy,
+      sentinelCommandTimeout: shared.connectTimeout,
+      // Sentinels close the connections of a primary that they make a replica; should one be left, it is of no use.
+      reconnectOnError: ({ message }: Error) => message.startsWith('READONLY'),
+    })
   } else {
     redis = new Redis(options.url, { ...shared, ...tlsOf(options) })
   }
@@ -71,9 +83,14 @@ function writeOnceATurn(redis: Redis): void {
 
 /** The address says whether the connection is encrypted, the files with what. */
 function tlsOf({ url, tls = {} }: ConnectionOptions): Pick<RedisOptions, 'tls'> {
-  if (!url.startsWith('rediss:')) return {}
+  if (!url.startsWith('rediss')) return {}
   const read = (name: 'ca' | 'cert' | 'key') => (tls[name] ? { [name]: readFileSync(tls[name]) } : {})
   return { tls: { ...read('ca'), ...read('cert'), ...read('key') } }
+}
+
+function sentinelTlsOf(options: ConnectionOptions): Pick<RedisOptions, 'sentinelTLS'> {
+  const { tls } = tlsOf(options)
+  return tls === undefined ? {} : { sentinelTLS: tls }
 }
 
 /** A failure of Redis as a status: what Redis itself refuses is UNKNOWN, everything on the way to it UNAVAILABLE. */

@@ -5,12 +5,15 @@ import type { Redis } from 'ioredis'
 import { byBytes } from './byte-order.ts'
 import { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
 import type { Outcome, Plan } from './plan.ts'
+import { replicating } from './replication.ts'
 import { keyOf, leaseTable, namespaceIndexKey, namespaceLogKey, resourceMember, tables } from './tables.ts'
 import { now } from './time.ts'
 
 export interface MetadataOptions extends ConnectionOptions {
   /** Name of the node or service that writes, noted on events that do not say where they happened. */
   readonly origin: string
+  /** Replicas that must have a change before it is acknowledged; 0 by default. */
+  readonly replicas?: number
 }
 
 /** The shared records of all namespaces. Every method fails UNAVAILABLE at once while Redis is not reachable. */
@@ -123,6 +126,7 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
   redis.defineCommand('flotillaTransact', { lua: lua('transact') })
   redis.defineCommand('flotillaIndexNamespace', { numberOfKeys: 2, lua: lua('index-namespace') })
   const scripted = redis as unknown as Scripted
+  const replicated = replicating(redis, options.replicas ?? 0)
   // Names this process has seen in the index. The index only grows; a store that was away may have been another one.
   const indexed = new Set<string>()
   redis.on('close', () => indexed.clear())
@@ -176,12 +180,14 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
     },
     async transact(namespace, plan) {
       const { keys, args } = argumentsOf(namespace, plan, options.origin)
-      const steps: Promise<unknown>[] = []
-      if (!indexed.has(namespace))
-        steps.push(scripted.flotillaIndexNamespace(namespaceIndexKey, namespaceLogKey, namespace))
-      const change = scripted.flotillaTransactBuffer(keys.length, ...keys, ...args)
-      // Both travel in one write; the name is indexed even when the change is refused, which is harmless.
-      const [answer] = await ask(Promise.all([change, ...steps]))
+      const [answer] = await replicated(async () => {
+        const steps: Promise<unknown>[] = []
+        if (!indexed.has(namespace))
+          steps.push(scripted.flotillaIndexNamespace(namespaceIndexKey, namespaceLogKey, namespace))
+        const change = scripted.flotillaTransactBuffer(keys.length, ...keys, ...args)
+        // Both travel in one write; the name is indexed even when the change is refused, which is harmless.
+        return await ask(Promise.all([change, ...steps]))
+      })
       indexed.add(namespace)
       const kind = String(answer[0])
       if (kind === 'lease') throw notFound('lease does not exist')
@@ -214,5 +220,5 @@ async function connected(redis: Redis, url: string): Promise<void> {
 }
 
 function withoutPassword(url: string): string {
-  return url.replace(/\/\/[^@/]*@/, '//***@')
+  return url.replace(/\/\/[^@/]*@/, '//***@').replace(/(sentinel_password=)[^&]*/, '$1***')
 }

@@ -11,6 +11,7 @@ export const events: Part = {
       createEventsService({
         metadata,
         nats: bus.nats,
+        replicas: config.natsReplicas,
         nodeName: config.nodeName,
         retention: { age: config.events.retentionHours * 3_600_000, count: config.events.retentionCount },
         logger,
