@@ -1,5 +1,5 @@
 import { BulkWriter } from './bulk-writer.ts'
-import type { MethodDefinition } from './service.ts'
+import type { MethodDefinition, WireType } from './service.ts'
 
 /** How a method's messages go to and from the wire, in grpc-js's words. */
 export interface Codec {
@@ -27,8 +27,8 @@ export const rawCodec: Codec = {
   responseDeserialize: (bytes) => bytes,
 }
 
-/** A message in protobuf. */
-export function encoded(type: MethodDefinition['requestType'], message: unknown): Buffer {
+/** A message in protobuf; large fields are copied once. */
+export function encoded<T>(type: WireType<T>, message: T): Buffer {
   const bytes = type.encode(message, new BulkWriter()).finish()
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

@@ -1,6 +1,7 @@
 export { type Admission, type Admit, type Caller, type CallTarget, plainly } from './admission.ts'
 export { type Call, type CallOptions, makeCall, requireNamespace, withCall } from './call.ts'
 export { type ConnectOptions, callRaw, clientOf, connect } from './client.ts'
+export { encoded } from './codec.ts'
 export {
   aborted,
   alreadyExists,

@@ -1,5 +1,5 @@
-import { Any } from '@flotilla/api/google/protobuf/any'
-import { invalidArgument, type WireType } from '@flotilla/rpc'
+import type { Any } from '@flotilla/api/google/protobuf/any'
+import { encoded, invalidArgument, type WireType } from '@flotilla/rpc'
 
 /** A message type with the name that it has in an Any. */
 export interface NamedType<T> {
@@ -14,7 +14,7 @@ export function nameOf(any: Any): string {
 
 /** Clients written in Go expect the bare name. */
 export function pack<T>({ name, type }: NamedType<T>, message: T): Any {
-  return Any.fromPartial({ typeUrl: name, value: Buffer.from(type.encode(message).finish()) })
+  return { typeUrl: name, value: encoded(type, message) }
 }
 
 /** @throws INVALID_ARGUMENT when it holds another message, or bytes that are none. */

@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto'
 import type { ImageExportStream } from '@flotilla/api/containerd/types/transfer/transfer'
 import { type Descriptor, hostPlatform, isNonDistributable, kindOf, rankOf, sourcePrefix } from '@flotilla/oci'
-import { type Call, invalidArgument, notFound } from '@flotilla/rpc'
+import { type Call, dataLoss, invalidArgument, notFound } from '@flotilla/rpc'
 import { pack } from 'tar-stream'
 import type { TransferDeps } from './deps.ts'
 import type { NamedImage } from './export.ts'
@@ -58,8 +59,16 @@ async function write(
           error ? ended.reject(error) : ended.resolve(),
         )
         ended.promise.catch(() => {})
-        for await (const { data } of deps.content.read({ digest, offset: 0, size: 0 }, call))
+        // It fails with the archive, whose reader is told; an error that nobody listens for would end the process.
+        sink.on('error', () => {})
+        const [algorithm = ''] = digest.split(':')
+        const hash = createHash(algorithm)
+        for await (const { data } of deps.content.read({ digest, offset: 0, size: 0 }, call)) {
+          hash.update(data)
           if (!sink.write(data)) await drained(sink)
+        }
+        const found = `${algorithm}:${hash.digest('hex')}`
+        if (found !== digest) throw dataLoss(`content ${digest}: unexpected digest ${found} copied`)
         sink.end(undefined)
         await ended.promise
       }

@@ -31,7 +31,7 @@ export async function* receiveBytes(stream: OpenStream): AsyncGenerator<Buffer> 
 }
 
 /** Sends bytes to a client, as fast as it grants room for them, and closes the stream. */
-export async function sendBytes(stream: OpenStream, source: AsyncIterable<Uint8Array>): Promise<void> {
+export async function sendBytes(stream: OpenStream, source: AsyncIterable<Buffer>): Promise<void> {
   let room = 0
   try {
     for await (const bytes of source) {
@@ -42,7 +42,7 @@ export async function sendBytes(stream: OpenStream, source: AsyncIterable<Uint8A
           if (nameOf(message) === windowUpdate.name) room += unpackAny(windowUpdate, message).update
         }
         const piece = bytes.subarray(at, at + Math.min(pieceSize, room))
-        await stream.send(pack(data, { data: Buffer.from(piece) }))
+        await stream.send(pack(data, { data: piece }))
         room -= piece.length
         at += piece.length
       }

@@ -6,7 +6,7 @@ import { growth } from './growth.ts'
 import { idleness } from './idle.ts'
 import { metadata } from './metadata.ts'
 import { processes } from './processes.ts'
-import { archive, pulls, unpack } from './pull.ts'
+import { archives, pulls, unpack } from './pull.ts'
 import { run } from './run.ts'
 import { snapshots } from './snapshots.ts'
 
@@ -14,7 +14,7 @@ import { snapshots } from './snapshots.ts'
 export const cases: readonly Case[] = [
   ...pulls,
   unpack,
-  archive,
+  ...archives,
   run,
   processes,
   metadata,

@@ -49,9 +49,6 @@ async function hasTransfer(side: Side): Promise<boolean> {
 }
 
 const unpacked = 'unpack alone, one layer of 768 MB'
-const imported = 'import of an OCI archive'
-const exported = 'export as an OCI archive'
-
 export const unpack: Case = {
   name: 'unpack',
   storage: 'tmpfs',
@@ -64,20 +61,25 @@ export const unpack: Case = {
   },
 }
 
-export const archive: Case = {
-  name: 'archive',
+const imported = (way: Way) => `import of an OCI archive (${way})`
+const exported = (way: Way) => `export as an OCI archive (${way})`
+
+/** An import and an export in both ways, each on an empty root. */
+export const archives: readonly Case[] = (['client', 'transfer'] as const).map((way) => ({
+  name: `archive-${way}`,
   storage: 'tmpfs',
   figures: [
-    { name: imported, unit: 'ms', target: 0.6 },
-    { name: exported, unit: 'ms', target: 0.6 },
+    { name: imported(way), unit: 'ms', target: 0.6 },
+    { name: exported(way), unit: 'ms', target: 0.6 },
   ],
   prepare: (bench) => bench.images.archive('one-layer').then(() => {}),
   async measure(side, bench) {
+    if (way === 'transfer' && !(await hasTransfer(side))) return {}
     const file = await bench.images.archive('one-layer')
     const [name, out] = ['bench.local/one-layer:1', `${side.root}.tar`]
-    const came = await clock(side, () => side.ctr('images', 'import', '--local', '--no-unpack', file))
-    const went = await clock(side, () => side.ctr('images', 'export', '--local', out, name))
+    const came = await clock(side, () => side.ctr('images', 'import', ...ways[way], '--no-unpack', file))
+    const went = await clock(side, () => side.ctr('images', 'export', ...ways[way], out, name))
     await rm(out)
-    return { [imported]: came, [exported]: went }
+    return { [imported(way)]: came, [exported(way)]: went }
   },
-}
+}))

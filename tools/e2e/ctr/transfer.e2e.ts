@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import {
   type Blob,
   buildImage,
@@ -213,6 +215,21 @@ suite(
       await refused('images', 'import', world.join('text.tar'))
       expect(await ctr('images', 'ls', '-q')).toBe('')
       expect(await ctr('leases', 'ls', '-q')).toBe('')
+    })
+
+    test('content that is damaged on disk is not exported', async ({ ctr, refused, system, world }) => {
+      const image = await buildImage({ scratch: true, layers: [[{ name: 'of', content: `${world.path}\n` }]] })
+      writeFileSync(world.join('in.tar'), await ociArchive(image, 'example.test/damaged:1'))
+      await ctr('images', 'import', '--no-unpack', world.join('in.tar'))
+      const [name = ''] = (await ctr('images', 'ls', '-q')).split('\n')
+      const [layer] = image.layers
+      if (layer === undefined) throw new Error('the image has no layer')
+      const blob = join(system.root, 'io.containerd.content.v1.content/blobs', layer.digest.replace(':', '/'))
+      const damaged = Buffer.alloc(layer.size, 7)
+      writeFileSync(blob, damaged)
+      const found = createHash('sha256').update(damaged).digest('hex')
+      const said = await refused('images', 'export', world.join('x.tar'), name)
+      expect(said).toContain(`unexpected digest sha256:${found} copied`)
     })
 
     test('what is exported is whole, and comes back with all its digests', async ({ ctr, world }) => {
