@@ -127,7 +127,7 @@ async function startNode(plan: Plan, node: PlannedNode): Promise<void> {
   const { advertise, endpoint, identity, log, root, socket, state } = placesOf(node)
   mkdirSync(join(dir, node.name), { recursive: true, mode: 0o711 })
   const out = openSync(log, 'a', 0o600)
-  const program = [process.execPath, join(here, '../apps/standalone/src/main.ts')]
+  const program = [process.execPath, join(here, 'start.mjs'), 'standalone']
   const flags = {
     root,
     state,
@@ -145,7 +145,6 @@ async function startNode(plan: Plan, node: PlannedNode): Promise<void> {
   const child = spawn('nsenter', [`--net=/run/netns/${node.netns}`, ...program, ...args], {
     detached: true,
     stdio: ['ignore', out, out],
-    env: { ...process.env, NODE_COMPILE_CACHE: join(dir, 'compile-cache') },
   })
   closeSync(out)
   child.unref()
@@ -206,15 +205,7 @@ async function down(): Promise<void> {
   }
   await end(plan.keeper, dir, 'SIGTERM')
   removeNetwork(plan)
-  const made = [
-    ...plan.nodes.map((node) => node.name),
-    'redis',
-    'nats',
-    'pki',
-    'keeper.log',
-    'compile-cache',
-    'cluster.json',
-  ]
+  const made = [...plan.nodes.map((node) => node.name), 'redis', 'nats', 'pki', 'keeper.log', 'cluster.json']
   for (const entry of made) rmSync(join(dir, entry), { recursive: true, force: true })
   try {
     rmdirSync(dir)

@@ -109,13 +109,12 @@ async function keep(): Promise<void> {
     }
     writeFileSync(keeperFile, JSON.stringify(about))
   }
-  // A dozen processes that compile the same sources at once: all but the first find them compiled.
   function run(name: string): void {
     const out = openSync(join(log, `${name}.log`), 'a')
     const child = spawn(
       'setpriv',
-      ['--pdeathsig', 'TERM', process.execPath, join(here, `../apps/${name}/src/main.ts`), '--config', config],
-      { stdio: ['ignore', out, out], env: { ...process.env, NODE_COMPILE_CACHE: join(folder, 'compile-cache') } },
+      ['--pdeathsig', 'TERM', process.execPath, join(here, 'start.mjs'), name, '--config', config],
+      { stdio: ['ignore', out, out] },
     )
     closeSync(out)
     running.set(name, child)
