@@ -76,7 +76,7 @@ export const rules: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
   'flotilla.content.v1.LocalBlobs': methods({ node: 'Locate Sweep Writing Bring' }),
   'flotilla.events.v1.Log': methods({ 'read somewhere': 'Read Status' }),
   'flotilla.gc.v1.Collector': methods({ node: 'Collect' }),
-  'flotilla.node.v1.Drivers': methods({ node: 'List Create Mounts Usage Commit Remove Ids' }),
+  'flotilla.node.v1.Drivers': methods({ node: 'List Create Mounts Usage Commit Relabel Remove Ids' }),
   'flotilla.node.v1.NodeTasks': methods({
     node: 'Create Start Delete DeleteProcess Get List Kill Exec ResizePty CloseIO Pause Resume ListPids Checkpoint Update Metrics Wait RuntimeInfo',
   }),

@@ -54,6 +54,8 @@ export interface Config {
     readonly maxDownloads: number
   }
   readonly events: { readonly retentionHours: number; readonly retentionCount: number }
+  /** Where clients install programs. */
+  readonly optPath: string
   readonly restart: {
     /** Milliseconds. */
     readonly interval: number
@@ -233,6 +235,7 @@ export function loadConfig(settings: Settings = {}): Config {
       maxDownloads: number('registry.max_concurrent_downloads'),
     },
     events: { retentionHours: number('events.retention_hours'), retentionCount: number('events.retention_count') },
+    optPath: resolve(text('opt.path')),
     restart: { interval: number('restart.interval_ms') },
     gc: {
       startupDelay: number('gc.startup_delay_ms'),

@@ -193,6 +193,12 @@ export const options = [
     text: 'How many events are kept for replay at most.',
   },
   {
+    path: 'opt.path',
+    kind: 'string',
+    value: '/opt/containerd',
+    text: 'Directory into which clients install programs (`ctr install`): shims and runtimes are looked for in its bin first.',
+  },
+  {
     path: 'restart.interval_ms',
     kind: 'integer',
     value: 10_000,

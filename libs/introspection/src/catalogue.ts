@@ -7,6 +7,8 @@ import { hostPlatform } from './platform.ts'
 /** The settings that plugin records tell of. */
 export interface IntrospectionSettings {
   readonly root: string
+  /** Where clients install programs. */
+  readonly optPath: string
   /** What other programs serve, by type; snapshotters are told of by the node. */
   readonly proxyPlugins: ReadonlyArray<{
     readonly name: string
@@ -33,9 +35,11 @@ const types = {
   event: 'io.containerd.event.v1',
   gc: 'io.containerd.gc.v1',
   grpc: 'io.containerd.grpc.v1',
+  internal: 'io.containerd.internal.v1',
   lease: 'io.containerd.lease.v1',
   metadata: 'io.containerd.metadata.v1',
   containerMonitor: 'io.containerd.monitor.container.v1',
+  taskMonitor: 'io.containerd.monitor.task.v1',
   mountManager: 'io.containerd.mount-manager.v1',
   runtime: 'io.containerd.runtime.v2',
   sandboxController: 'io.containerd.sandbox.controller.v1',
@@ -60,29 +64,29 @@ const services: ReadonlyArray<readonly [string, readonly string[]]> = [
   ['introspection-service', [types.warning]],
   ['namespaces-service', [types.event, types.metadata]],
   ['snapshots-service', [types.event, types.metadata, types.snapshotter]],
-  ['tasks-service', [types.event, types.metadata, types.runtime]],
+  ['tasks-service', [types.event, types.metadata, types.runtime, types.taskMonitor]],
 ]
 
-/** The gRPC services of this repository. A service that is added to it is added here. */
-const grpcServices = [
-  'containers',
-  'content',
-  'diff',
-  'events',
-  'healthcheck',
-  'images',
-  'introspection',
-  'leases',
-  'mounts',
-  'namespaces',
-  'nodes',
-  'sandbox-controllers',
-  'sandboxes',
-  'snapshots',
-  'streaming',
-  'tasks',
-  'transfer',
-  'version',
+/** The gRPC services of this repository, with what each needs. A service that is added to it is added here. */
+const grpcServices: ReadonlyArray<readonly [string, ...string[]]> = [
+  ['containers', types.service],
+  ['content', types.service],
+  ['diff', types.service],
+  ['events', types.event],
+  ['healthcheck'],
+  ['images', types.service],
+  ['introspection', types.service],
+  ['leases', types.lease],
+  ['mounts', types.mountManager],
+  ['namespaces', types.service],
+  ['nodes', types.metadata],
+  ['sandbox-controllers', types.sandboxController, types.event],
+  ['sandboxes', types.sandboxStore],
+  ['snapshots', types.service],
+  ['streaming', types.streaming],
+  ['tasks', types.service],
+  ['transfer', types.transfer, types.streaming],
+  ['version'],
 ]
 
 /** A driver of a node as the record of a snapshotter. The client library takes the first record that it is given. */
@@ -114,7 +118,8 @@ function contentStore({ proxyPlugins, root }: IntrospectionSettings): Parameters
  *
  * Who looks for what: the client library for the snapshotter of a new container (capabilities `remap-ids`,
  * `only-remap-ids`, `rebase`; platforms), BuildKit for `io.containerd.runtime.v2` (platforms), nerdctl for snapshotters
- * without `init_err`, operators for the exports.
+ * without `init_err`, `ctr install` for the path of `opt`, operators for the exports. What containerd lists and we do not
+ * is what we have no part for: CRI with its podsandbox controller, NRI, image verifiers, tracing; and otelttrpc.
  */
 export function catalogue(settings: IntrospectionSettings, drivers: readonly Driver[]): Plugin[] {
   const { gc, sharingPolicy } = settings
@@ -122,6 +127,7 @@ export function catalogue(settings: IntrospectionSettings, drivers: readonly Dri
   const plugins: Array<Parameters<typeof Plugin.fromPartial>[0]> = [
     { type: types.event, id: 'exchange' },
     { type: types.warning, id: 'deprecations' },
+    { type: types.internal, id: 'opt', exports: { path: settings.optPath } },
     contentStore(settings),
     ...drivers.map(snapshotter),
     {
@@ -162,6 +168,7 @@ export function catalogue(settings: IntrospectionSettings, drivers: readonly Dri
       platforms,
       exports: { 'log-uri-schemes': 'fifo,binary,binary-v2,file' },
     },
+    { type: types.taskMonitor, id: 'cgroups', requires: [types.event], platforms },
     // Ours is Redis; the id is what clients know.
     { type: types.mountManager, id: 'bolt', requires: [types.metadata] },
     { type: types.sandboxStore, id: 'local', requires: [types.metadata] },
@@ -173,7 +180,7 @@ export function catalogue(settings: IntrospectionSettings, drivers: readonly Dri
       requires: [types.event, types.service],
       capabilities: ['no', 'always', 'on-failure', 'unless-stopped'],
     },
-    ...grpcServices.map((id) => ({ type: types.grpc, id, requires: [types.service] })),
+    ...grpcServices.map(([id, ...requires]) => ({ type: types.grpc, id, requires })),
   ]
   return plugins.map((plugin) => Plugin.fromPartial(plugin))
 }

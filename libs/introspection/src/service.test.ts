@@ -45,6 +45,7 @@ const deps = (changes: Partial<IntrospectionDeps> = {}): IntrospectionDeps => ({
   config: {
     root: world.path,
     sharingPolicy: 'shared',
+    optPath: '/opt/here',
     proxyPlugins: [],
     gc: { pauseThreshold: 0.02, deletionThreshold: 0, mutationThreshold: 100, scheduleDelay: 0 },
   },

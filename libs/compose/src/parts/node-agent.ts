@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ContainersDefinition } from '@flotilla/api/containerd/services/containers/v1/containers'
 import { EventsDefinition } from '@flotilla/api/containerd/services/events/v1/events'
@@ -22,6 +23,18 @@ const version = '0.1.0'
 
 /** Milliseconds until the mounts of a lease that is gone go too, at most. */
 const leaseInterval = 10_000
+
+/** Clients that install something do not make the directory above. */
+async function makeInstallable(optPath: string): Promise<void> {
+  for (const folder of ['bin', 'lib']) await mkdir(join(optPath, folder), { recursive: true, mode: 0o711 })
+}
+
+/** The environment in which programs that clients installed are found before others. */
+function withInstalled(env: NodeJS.ProcessEnv, optPath: string): NodeJS.ProcessEnv {
+  const before = (folder: string, path: string | undefined) =>
+    [join(optPath, folder), ...(path ? [path] : [])].join(':')
+  return { ...env, PATH: before('bin', env.PATH), LD_LIBRARY_PATH: before('lib', env.LD_LIBRARY_PATH) }
+}
 
 /** What only a machine's own process can do: its snapshot directories, its shims. */
 export const nodeAgent: Part = {
@@ -48,6 +61,10 @@ export const nodeAgent: Part = {
     own({ [Symbol.asyncDispose]: async () => membership[Symbol.dispose]() })
     const drivers = own(await createDrivers({ root: config.root, drivers: snapshotters(config), logger }))
     serveOnNode(DriversDefinition, drivers)
+    await makeInstallable(config.optPath).catch((err: unknown) => {
+      logger.warn({ err, path: config.optPath }, 'clients cannot install programs here')
+    })
+    const env = withInstalled(process.env, config.optPath)
     const tasks = own(
       await createNodeTasks({
         root: config.root,
@@ -55,6 +72,7 @@ export const nodeAgent: Part = {
         grpcAddress: socket,
         ttrpcAddress: `${socket}.ttrpc`,
         publishBinary: program,
+        env,
         events: client(EventsDefinition),
         nodeName: config.nodeName,
         logger,
@@ -102,7 +120,7 @@ export const nodeAgent: Part = {
       state: config.state,
       snapshotters: async () =>
         (await drivers.list({}, makeCall())).drivers.filter((one) => one.unavailable === '').map((one) => one.name),
-      runtimes: () => installedRuntimes(process.env.PATH ?? ''),
+      runtimes: () => installedRuntimes(env.PATH ?? ''),
     })
     whenListening(async () => {
       own(await announce({ nats: bus.nats, metadata, name, describe, logger }))
