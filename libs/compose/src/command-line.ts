@@ -13,6 +13,7 @@ const flags = {
   ca: { path: 'cluster.ca', text: 'file with the authority of the cluster, see flotilla pki' },
   cert: { path: 'cluster.cert', text: 'file with the certificate of this node' },
   key: { path: 'cluster.key', text: 'file with the key of that certificate' },
+  revoked: { path: 'cluster.revoked', text: 'file with serial numbers of certificates that no longer count' },
   advertise: { path: 'cluster.advertise', text: 'host:port at which other nodes reach this one' },
   'log-level': { path: 'log.level', short: 'l', text: 'trace, debug, info, warn, error, fatal or panic' },
   'metrics-address': { path: 'metrics.address', text: 'host:port of the Prometheus endpoint' },

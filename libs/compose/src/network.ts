@@ -1,19 +1,30 @@
 import { isIP } from 'node:net'
 import type { Config } from '@flotilla/config'
-import { connect, type ListenOptions, type RpcServer, readTlsIdentity, type TlsIdentity } from '@flotilla/rpc'
+import type { Logger } from '@flotilla/log'
+import { connect, type ListenOptions, type LiveIdentity, type RpcServer, watchTlsIdentity } from '@flotilla/rpc'
 
 /** How a process listens and connects: unix sockets plainly, TCP with mutual TLS as soon as it has a certificate. */
 export interface Network extends AsyncDisposable {
   /** The certificate of this node, if it has one. */
-  readonly tls: TlsIdentity | undefined
+  readonly tls: LiveIdentity | undefined
   /** The channel to an address: one for all who ask, closed with the network. */
   connect(address: string): ReturnType<typeof connect>
   /** Refuses what others could reach without showing a certificate. */
   listen(server: RpcServer, address: string): Promise<string>
 }
 
-export function createNetwork({ cluster }: Config): Network {
-  const tls = cluster.tls.ca === '' ? undefined : readTlsIdentity(cluster.tls)
+/** The network of a process, whose certificates are read again when their files change. */
+export function createNetwork({ cluster }: Config, logger: Pick<Logger, 'info' | 'error'>): Network {
+  const tls =
+    cluster.tls.ca === ''
+      ? undefined
+      : watchTlsIdentity(
+          { ...cluster.tls, revoked: cluster.revoked },
+          {
+            onChange: () => logger.info('certificates read again'),
+            onError: (err) => logger.error({ err }, 'changed certificates cannot be used; the old ones hold'),
+          },
+        )
   const channels = new Map<string, ReturnType<typeof connect>>()
   const security = (address: string): ListenOptions => (isUnix(address) ? {} : { tls })
   return {
@@ -28,6 +39,7 @@ export function createNetwork({ cluster }: Config): Network {
       return await server.listen(address, security(address))
     },
     async [Symbol.asyncDispose]() {
+      tls?.[Symbol.dispose]()
       for (const channel of channels.values()) channel.close()
     },
   }

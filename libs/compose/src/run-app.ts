@@ -75,7 +75,7 @@ async function start(
   mkdirSync(config.state, { recursive: true, mode: 0o711 })
   if (options.embedsStores) resources.use(await lockDirectory(config.root))
 
-  const network = resources.use(createNetwork(config))
+  const network = resources.use(createNetwork(config, logger))
   const stores = await openStores(options, config, logger, resources)
   const metadata = resources.use(
     await createMetadata({

@@ -34,6 +34,8 @@ export interface Config {
     readonly endpoint: string
     /** All three, or none. */
     readonly tls: TlsFiles
+    /** File with certificates that no longer count; empty: none. */
+    readonly revoked: string
     /** `host:port`; empty for a machine alone. */
     readonly advertise: string
     readonly labels: Readonly<Record<string, string>>
@@ -192,7 +194,7 @@ export function loadConfig(settings: Settings = {}): Config {
       throw new ConfigError(`${section}.cert and ${section}.key are set together or not at all`)
     return files
   }
-  const cluster = { endpoint: text('cluster.endpoint'), tls: tls('cluster') }
+  const cluster = { endpoint: text('cluster.endpoint'), tls: tls('cluster'), revoked: file('cluster.revoked') }
   if ((cluster.tls.ca === '') !== (cluster.tls.cert === ''))
     throw new ConfigError('cluster.ca, cluster.cert and cluster.key are set together or not at all')
   if (cluster.endpoint !== '' && cluster.tls.ca === '')

@@ -123,6 +123,12 @@ export const options = [
     text: 'File with the key of cluster.cert.',
   },
   {
+    path: 'cluster.revoked',
+    kind: 'string',
+    value: '',
+    text: 'File with serial numbers of certificates that no longer count, one a line; read again when it changes.',
+  },
+  {
     path: 'cluster.advertise',
     kind: 'string',
     value: '',

@@ -1,4 +1,5 @@
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { X509Certificate } from 'node:crypto'
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ClientOptions, createAuthority, type Issued, issueClient, issueNode, type NodeOptions } from './issue.ts'
 
@@ -28,6 +29,32 @@ export async function addNode(dir: string, options: NodeOptions): Promise<Identi
 export async function addClient(dir: string, options: ClientOptions): Promise<IdentityFiles> {
   checkName(options.name)
   return save(dir, options.name, await issueClient(await authorityOf(dir), options))
+}
+
+/**
+ * Writes the certificate `NAME.crt` of a directory into its list of those that no longer count, `revoked`; again changes
+ * nothing.
+ *
+ * @returns the list, and the certificate's serial number in hexadecimal digits
+ */
+export async function revoke(dir: string, name: string): Promise<{ readonly list: string; readonly serial: string }> {
+  checkName(name)
+  const file = join(dir, `${name}.crt`)
+  const text = await readFile(file, 'utf8').catch((error: Error) => {
+    throw new Error(`no certificate of "${name}" in ${dir}: ${error.message}`, { cause: error })
+  })
+  const serial = new X509Certificate(text).serialNumber
+  const list = join(dir, 'revoked')
+  const before = await readFile(list, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return ''
+    throw error
+  })
+  if (!before.split('\n').some((line) => line.startsWith(`${serial} `))) {
+    // Whole or not at all: nodes read it at any moment.
+    await writeFile(`${list}.new`, `${before}${serial} ${name} ${new Date().toISOString()}\n`, { mode: 0o644 })
+    await rename(`${list}.new`, list)
+  }
+  return { list, serial }
 }
 
 function checkName(name: string): void {

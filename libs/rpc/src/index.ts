@@ -27,6 +27,7 @@ export {
   unknown,
 } from './errors.ts'
 export { maxIdentifierLength, validateIdentifier } from './identifier.ts'
+export { type LiveIdentity, watchTlsIdentity } from './live-identity.ts'
 export {
   type CallObserver,
   type CallRecord,

@@ -100,14 +100,16 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   const admit = options.admit ?? plainly
 
   /** Who calls, by the listener's kind: a connection that is breaking has no certificate any more, and is no plain one. */
-  function callerOf(from: AnyServerCall, secure: boolean): Caller {
-    if (!secure) return { certificate: undefined }
+  function callerOf(from: AnyServerCall, tls: TlsIdentity | undefined): Caller {
+    if (tls === undefined) return { certificate: undefined }
     const certificate = from.getAuthContext().sslPeerCertificate
     if (certificate === undefined) throw unauthenticated('the connection shows no certificate')
+    if (tls.isRevoked?.(certificate.serialNumber))
+      throw unauthenticated(`the certificate ${certificate.serialNumber} is revoked`)
     return { certificate }
   }
 
-  function wrap(registration: Registration, secure: boolean) {
+  function wrap(registration: Registration, tls: TlsIdentity | undefined) {
     const { definition, method, handler, requestStream, responseStream } = registration
 
     /** Admits a call, then has it answered; `answer` may find the client gone. */
@@ -126,7 +128,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
         })
       running.add(controller)
       try {
-        const admission = within(registration, admit(call, { definition, method }, callerOf(from, secure)))
+        const admission = within(registration, admit(call, { definition, method }, callerOf(from, tls)))
         call = admission.call
         const request = requestStream
           ? checked(messagesOf(from as ServerDuplexStream<unknown, unknown>), admission)
@@ -171,7 +173,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
     }
   }
 
-  function makeServer(secure: boolean): Server {
+  function makeServer(tls: TlsIdentity | undefined): Server {
     const server = newServer()
     for (const [definition, ofService] of Map.groupBy(registered, ({ definition }) => definition)) {
       const specs: Record<string, object> = {}
@@ -179,7 +181,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
       for (const registration of ofService) {
         const { key, method, requestStream, responseStream, codec } = registration
         specs[key] = { path: `/${definition.fullName}/${method.name}`, requestStream, responseStream, ...codec }
-        handlers[key] = wrap(registration, secure)
+        handlers[key] = wrap(registration, tls)
       }
       server.addService(specs as never, handlers as UntypedServiceImplementation)
     }
@@ -237,7 +239,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
         await mkdir(dirname(path), { recursive: true, mode: 0o711 })
         await rm(path, { force: true })
       }
-      const server = makeServer(tls !== undefined)
+      const server = makeServer(tls)
       const port = await new Promise<number>((resolve, reject) => {
         server.bindAsync(path === undefined ? address : `unix:${path}`, serverCredentials(tls), (error, bound) =>
           error ? reject(error) : resolve(bound),

@@ -1,7 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { checkServerIdentity } from 'node:tls'
-import { type ChannelCredentials, type ChannelOptions, credentials, ServerCredentials } from '@grpc/grpc-js'
+import { checkServerIdentity, type PeerCertificate } from 'node:tls'
+import {
+  type ChannelCredentials,
+  type ChannelOptions,
+  credentials,
+  experimental,
+  ServerCredentials,
+} from '@grpc/grpc-js'
 
 /** What one side of a TLS connection shows and trusts; each is PEM text. */
 export interface TlsIdentity {
@@ -10,6 +16,10 @@ export interface TlsIdentity {
   /** Certificate of this side, and those between it and the authority, if any. */
   readonly cert: string
   readonly key: string
+  /** Tells connections when the above changes. */
+  readonly provider?: experimental.CertificateProvider
+  /** Whether a certificate, by its serial number in hexadecimal digits, no longer counts. */
+  isRevoked?(serialNumber: string): boolean
 }
 
 /** Reads the three files of an identity. The error of one that cannot be read names it. */
@@ -48,10 +58,17 @@ export function clientSecurity({ tls, address, serverName }: Expected): {
 } {
   if (tls === undefined) return { credentials: credentials.createInsecure(), options: {} }
   const wanted = serverName ?? address.slice(0, address.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1')
+  const verify = {
+    checkServerIdentity: (_: string, certificate: PeerCertificate) =>
+      tls.isRevoked?.(certificate.serialNumber)
+        ? new Error(`the certificate of ${wanted} is revoked`)
+        : checkServerIdentity(wanted, certificate),
+  }
   return {
-    credentials: credentials.createSsl(Buffer.from(tls.ca), Buffer.from(tls.key), Buffer.from(tls.cert), {
-      checkServerIdentity: (_, certificate) => checkServerIdentity(wanted, certificate),
-    }),
+    credentials:
+      tls.provider === undefined
+        ? credentials.createSsl(Buffer.from(tls.ca), Buffer.from(tls.key), Buffer.from(tls.cert), verify)
+        : experimental.createCertificateProviderChannelCredentials(tls.provider, tls.provider, verify),
     options: { 'grpc.ssl_target_name_override': isIP(wanted) === 0 ? wanted : noName },
   }
 }
@@ -59,6 +76,8 @@ export function clientSecurity({ tls, address, serverName }: Expected): {
 /** Both sides show a certificate: whoever has none, or one of another authority, does not get past the handshake. */
 export function serverCredentials(tls: TlsIdentity | undefined): ServerCredentials {
   if (tls === undefined) return ServerCredentials.createInsecure()
+  if (tls.provider !== undefined)
+    return experimental.createCertificateProviderServerCredentials(tls.provider, tls.provider, true)
   const pair = { cert_chain: Buffer.from(tls.cert), private_key: Buffer.from(tls.key) }
   return ServerCredentials.createSsl(Buffer.from(tls.ca), [pair], true)
 }

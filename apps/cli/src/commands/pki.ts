@@ -1,5 +1,5 @@
 import { parseGrant, verbs } from '@flotilla/access'
-import { addClient, addNode, type IdentityFiles, initDirectory } from '@flotilla/pki'
+import { addClient, addNode, type IdentityFiles, initDirectory, revoke } from '@flotilla/pki'
 import { type Command, type Context, number, text, texts, UsageError } from '../command.ts'
 import { asJson, print } from '../print.ts'
 
@@ -37,6 +37,19 @@ function grantOf(word: string) {
 }
 
 export const pki: readonly Command[] = [
+  {
+    name: 'pki revoke',
+    arguments: 'NAME',
+    summary: 'Write a certificate into the list of those that no longer count',
+    options: { dir: shared.dir },
+    details: 'Copy the list to the nodes, which read it again by themselves; each is told where by --revoked.',
+    count: { min: 1, max: 1 },
+    async run(context) {
+      const revoked = await revoke(directoryOf(context), context.args[0] ?? '')
+      print(context.json ? asJson(revoked) : `${revoked.serial} is in ${revoked.list}`)
+      return undefined
+    },
+  },
   {
     name: 'pki init',
     summary: 'Make the authority of a cluster: ca.crt for everybody, ca.key to be kept safe',
