@@ -56,6 +56,10 @@ export interface Config {
     readonly maxDownloads: number
   }
   readonly events: { readonly retentionHours: number; readonly retentionCount: number }
+  readonly blockfile: {
+    /** Empty: none. */
+    readonly scratchFile: string
+  }
   /** Where clients install programs. */
   readonly optPath: string
   readonly restart: {
@@ -237,6 +241,7 @@ export function loadConfig(settings: Settings = {}): Config {
       maxDownloads: number('registry.max_concurrent_downloads'),
     },
     events: { retentionHours: number('events.retention_hours'), retentionCount: number('events.retention_count') },
+    blockfile: { scratchFile: file('blockfile.scratch_file') },
     optPath: resolve(text('opt.path')),
     restart: { interval: number('restart.interval_ms') },
     gc: {

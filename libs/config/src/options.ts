@@ -199,6 +199,12 @@ export const options = [
     text: 'How many events are kept for replay at most.',
   },
   {
+    path: 'blockfile.scratch_file',
+    kind: 'string',
+    value: '',
+    text: 'File with an empty ext4 (mkfs.ext4 FILE) that snapshots of snapshotter blockfile begin as copies of. Empty: none.',
+  },
+  {
     path: 'opt.path',
     kind: 'string',
     value: '/opt/containerd',

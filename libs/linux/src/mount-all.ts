@@ -2,6 +2,7 @@ import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errnoOf, LinuxError } from './errno.ts'
+import { attachLoop } from './loop.ts'
 import { mountAsync, umountAsync } from './mount.ts'
 import { MNT_DETACH, mountFlags, perMountFlags, propagationFlags } from './mount-flags.ts'
 import { mountInfo } from './mount-info.ts'
@@ -52,7 +53,16 @@ async function mountOne({ type, source, options }: Mount, target: string): Promi
   const first = flags & ~propagationFlags
   const data = parsed.data.join(',')
   if (type === 'overlay') await mountOverlay(target, first, parsed.data)
-  else await mountAsync({ source, target, type: isBind(flags) ? '' : type, flags: first, data })
+  else {
+    using device = parsed.loop ? attachLoop(source, (first & mountFlags.rdonly) !== 0) : undefined
+    await mountAsync({
+      source: device?.path ?? source,
+      target,
+      type: isBind(flags) ? '' : type,
+      flags: first,
+      data,
+    })
+  }
   try {
     if (isBind(flags) && (flags & mountFlags.remount) === 0) await restrictBind(target, flags)
     const propagation = flags & propagationFlags

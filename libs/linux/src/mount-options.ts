@@ -6,6 +6,8 @@ export interface ParsedOptions {
   readonly flags: number
   /** What is not a flag, in order, for the file system. */
   readonly data: readonly string[]
+  /** Whether the source is a file, to be mounted by way of a loop device. */
+  readonly loop: boolean
 }
 
 // Option → flags it sets; a negative number clears.
@@ -47,19 +49,21 @@ const table: Readonly<Record<string, number>> = {
 
 /**
  * Splits options into flags and file system data; the last of two opposite options wins. Options `X-containerd.*` belong
- * to the client and are dropped. ENOTSUP for those that need more than a mount call (`loop`, `uidmap=`, `gidmap=`):
- * leaving them out would mount something else than was asked for.
+ * to the client and are dropped. ENOTSUP for those that need more than is done here (`uidmap=`, `gidmap=`): leaving them
+ * out would mount something else than was asked for.
  */
 export function parseMountOptions(options: readonly string[]): ParsedOptions {
   let flags = 0
+  let loop = false
   const data: string[] = []
   for (const option of options) {
     const known = Object.hasOwn(table, option) ? table[option] : undefined
     if (known !== undefined) flags = known < 0 ? flags & ~-known : flags | known
     else if (option.startsWith('X-containerd.') || option === '') continue
-    else if (option === 'loop' || option.startsWith('uidmap=') || option.startsWith('gidmap=')) {
+    else if (option === 'loop') loop = true
+    else if (option.startsWith('uidmap=') || option.startsWith('gidmap=')) {
       throw new LinuxError('ENOTSUP', 'mount', option, 'mount option is not supported here')
     } else data.push(option)
   }
-  return { flags, data }
+  return { flags, data, loop }
 }

@@ -1,4 +1,15 @@
-import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -38,12 +49,13 @@ describe('options', () => {
     ).toEqual({
       flags: 2,
       data: ['size=1m'],
+      loop: false,
     })
   })
 
   it('that need more than a mount call are refused, not left out', () => {
     expect(() => parseMountOptions(['uidmap=0:1000:1'])).toThrow('ENOTSUP')
-    expect(() => parseMountOptions(['loop'])).toThrow('ENOTSUP')
+    expect(() => parseMountOptions(['gidmap=0:1000:1'])).toThrow('ENOTSUP')
   })
 
   it('that share a name with what every object has are data', () => {
@@ -52,6 +64,25 @@ describe('options', () => {
 })
 
 describe('mountAll', () => {
+  it('mounts a file by a loop device, which goes with the mount', async () => {
+    const [directory = '', target = ''] = make('files', 'target')
+    const file = join(directory, 'image')
+    writeFileSync(file, '')
+    truncateSync(file, 4 << 20)
+    execFileSync('mkfs.ext4', ['-q', file])
+    const image = (...options: string[]): Mount => ({ type: 'ext4', source: file, target: '', options })
+    await mountAll([image('loop', 'rw')], target)
+    writeFileSync(join(target, 'f'), 'written')
+    await unmountAll(target)
+    await mountAll([image('loop', 'ro')], target)
+    expect(readFileSync(join(target, 'f'), 'utf8')).toBe('written')
+    expect(() => writeFileSync(join(target, 'f'), '')).toThrow('EROFS')
+    await unmountAll(target)
+    await expect(mountAll([image('loop', 'no-such-option')], target)).rejects.toMatchObject({ code: 'EINVAL' })
+    await expect(mountAll([{ ...image('loop'), source: `${file}-absent` }], target)).rejects.toThrow('ENOENT')
+    expect(execFileSync('losetup', ['--associated', file], { encoding: 'utf8' })).toBe('')
+  })
+
   it('makes a read-only bind mount really read-only', async () => {
     const [source = '', target = ''] = make('source', 'target')
     await mountAll([bind(source, 'rbind', 'ro', 'nosuid')], target)

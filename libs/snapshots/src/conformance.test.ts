@@ -1,8 +1,11 @@
+import { blockfile } from '@flotilla/snapshotter-blockfile'
 import { btrfs } from '@flotilla/snapshotter-btrfs'
 import { native } from '@flotilla/snapshotter-native'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
+import { tempWorld } from '@flotilla/testing'
 import { snapshotterSuite } from '@flotilla/testing/snapshotter-suite'
 import { describe, vi } from 'vitest'
+import { hasExt4, makeScratch } from './testing/blockfile.ts'
 import { hasBtrfs, mountBtrfs } from './testing/btrfs.ts'
 import { startSnapshots } from './testing/fixture.ts'
 import { startProxied } from './testing/proxied.ts'
@@ -17,4 +20,21 @@ snapshotterSuite('proxy of native', () => startProxied())
 // Needs the kernel's btrfs and a loop device.
 describe.skipIf(!hasBtrfs())('on a file system of its own', () => {
   snapshotterSuite('btrfs', () => startSnapshots(btrfs(), mountBtrfs))
+})
+
+// Needs the kernel's ext4 and a loop device.
+describe.skipIf(!hasExt4())('in files', () => {
+  snapshotterSuite('blockfile', async () => {
+    const world = await tempWorld({ name: 'blockfile-scratch' })
+    const scratchFile = world.join('scratch')
+    await makeScratch(scratchFile)
+    const started = await startSnapshots(blockfile({ scratchFile }))
+    return {
+      ...started,
+      async [Symbol.asyncDispose]() {
+        await started[Symbol.asyncDispose]()
+        await world[Symbol.asyncDispose]()
+      },
+    }
+  })
 })

@@ -1,0 +1,1 @@
+export { type BlockfileOptions, blockfile } from './driver.ts'

@@ -1,0 +1,60 @@
+import { execFileSync } from 'node:child_process'
+import { truncateSync, writeFileSync } from 'node:fs'
+import { type TempWorld, tempWorld, until } from '@flotilla/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { makeFixture } from '../harness/fixture.ts'
+import { endSharedImage } from '../harness/shared-image.ts'
+import { startStandalone } from '../harness/standalone.ts'
+import { type System, underTest } from '../harness/system.ts'
+import { versions } from '../harness/versions.ts'
+
+describe.skipIf(underTest !== 'standalone')('snapshotter blockfile', () => {
+  let world: TempWorld
+  let system: System
+  beforeAll(async () => {
+    world = await tempWorld({ name: 'e2e' })
+    const [config, scratch] = [world.join('config.toml'), world.join('scratch')]
+    writeFileSync(scratch, '')
+    truncateSync(scratch, 128 << 20)
+    execFileSync('mkfs.ext4', ['-q', scratch])
+    writeFileSync(config, `[blockfile]\nscratch_file = "${scratch}"\n`)
+    system = await startStandalone(world, ['--config', config])
+  })
+  afterAll(async () => {
+    await endSharedImage()
+    await system?.[Symbol.asyncDispose]()
+    await world?.[Symbol.asyncDispose]()
+  })
+
+  const devices = () =>
+    execFileSync('losetup', ['--list', '--noheadings', '--output', 'BACK-FILE'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((file) => file.includes(world.path))
+
+  it.each(versions.filter(({ present }) => present))(
+    'an image is unpacked into files and run from one, ctr $name',
+    async (version) => {
+      await using own = await tempWorld({ name: 'e2e-test' })
+      const fixture = await makeFixture(system, version, own)
+      const { ctr } = fixture
+      const reference = await fixture.pull()
+      const snapshotter = ['--snapshotter', 'blockfile']
+      await ctr(...fixture.local('pull', '--plain-http', ...snapshotter, reference))
+      const script = 'cat /etc/motd; echo written >/new; cat /new'
+      const run = ['run', '--rm', ...snapshotter, reference, 'c', 'sh', '-c', script]
+      expect(await ctr(...run)).toBe('hello from a layer\nwritten\n')
+      expect(
+        await ctr('run', '--rm', ...snapshotter, reference, 'c', 'ls', '/new', '/etc/motd').catch(String),
+      ).toContain('/new: No such file')
+      const kept = ['run', '--detach', ...snapshotter, reference, 'kept', 'sleep', '600']
+      await ctr(...kept)
+      expect(devices()).toHaveLength(1)
+      await ctr('tasks', 'rm', '--force', 'kept')
+      await ctr('containers', 'rm', 'kept')
+      await ctr('images', 'rm', '--sync', reference)
+      await until('no loop device to be left', async () => devices().length === 0)
+      expect((await ctr('snapshots', ...snapshotter, 'ls')).trim().split('\n')).toHaveLength(1)
+      await fixture.finish()
+    },
+  )
+})
