@@ -2,9 +2,9 @@ import { type ChannelOptions, Client, type CallOptions as GrpcCallOptions } from
 import type { Call } from './call.ts'
 import { encoded } from './codec.ts'
 import { type RpcError, status, toRpcError, unavailable } from './errors.ts'
+import { maxMessageBytes } from './incoming-call.ts'
 import { toMetadata } from './metadata.ts'
 import { type MessageSource, messagesOf } from './readable.ts'
-import { maxMessageBytes } from './server.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition, type ServiceOf } from './service.ts'
 import { clientSecurity, type TlsIdentity } from './tls.ts'
 

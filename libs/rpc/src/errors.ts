@@ -103,11 +103,9 @@ function reasonOf(error: object): string | undefined {
   return typeof found === 'string' ? found : undefined
 }
 
-/** What a failed call says besides its status. */
-export function errorMetadata({ reason }: RpcError): Metadata {
-  const metadata = new Metadata()
-  if (reason !== undefined) metadata.set(reasonKey, reason)
-  return metadata
+/** What a failed call says besides its status, as names and values. */
+export function errorFields({ reason }: RpcError): Array<readonly [string, string]> {
+  return reason === undefined ? [] : [[reasonKey, reason]]
 }
 
 /** Says which step failed, in words put before the error's own; the code stays. */

@@ -1,23 +1,6 @@
 import { Metadata } from '@grpc/grpc-js'
 import type { Call } from './call.ts'
-
-const namespaceKey = 'containerd-namespace'
-const leaseKey = 'containerd-lease'
-
-/** Reads a call's parts from gRPC metadata; the first value of a name counts. */
-export function fromMetadata(metadata: Metadata): Pick<Call, 'namespace' | 'lease' | 'metadata'> {
-  const rest = new Map<string, string>()
-  for (const key of Object.keys(metadata.getMap())) {
-    const value = metadata.get(key)[0]
-    if (typeof value === 'string' && key !== namespaceKey && key !== leaseKey) rest.set(key, value)
-  }
-  // A name that came twice (BuildKit sets its namespace beside dockerd's) reaches us as one value: Node's http2 joins.
-  const first = (key: string) => {
-    const value = metadata.get(key)[0]
-    return typeof value === 'string' ? value.split(', ', 1)[0] : undefined
-  }
-  return { namespace: first(namespaceKey), lease: first(leaseKey), metadata: rest }
-}
+import { leaseKey, namespaceKey } from './grpc-headers.ts'
 
 // Set by the transport itself; passing a caller's own on would be wrong or refused.
 const ownedByTransport = new Set([

@@ -1,92 +1,95 @@
-import type { ServerDuplexStream, ServerReadableStream, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js'
 import type { Call } from './call.ts'
-import { canceled } from './errors.ts'
-import { fromMetadata } from './metadata.ts'
-
-export type AnyServerCall =
-  | ServerUnaryCall<unknown, unknown>
-  | ServerReadableStream<unknown, unknown>
-  | ServerWritableStream<unknown, unknown>
-  | ServerDuplexStream<unknown, unknown>
-
-/** A call as it came, before anybody admitted it. */
-export function callOf(from: AnyServerCall, controller: AbortController): Call {
-  ;(from as ServerUnaryCall<unknown, unknown>).once('cancelled', () =>
-    controller.abort(canceled('the client ended the call')),
-  )
-  const deadline = from.getDeadline()
-  const at = deadline instanceof Date ? deadline.getTime() : deadline
-  return { ...fromMetadata(from.metadata), signal: controller.signal, deadline: Number.isFinite(at) ? at : undefined }
-}
-
-/** Resolves when a stream that refused a write takes more, rejects when the call was cut meanwhile. */
-function drained(
-  stream: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>,
-  signal: AbortSignal,
-) {
-  return new Promise<void>((resolve, reject) => {
-    const onDrain = () => {
-      signal.removeEventListener('abort', onAbort)
-      resolve()
-    }
-    const onAbort = () => {
-      stream.removeListener('drain', onDrain)
-      reject(signal.reason)
-    }
-    if (signal.aborted) return reject(signal.reason)
-    stream.once('drain', onDrain)
-    signal.addEventListener('abort', onAbort, { once: true })
-  })
-}
-
-/** Waits for one thing after another on behalf of a call. */
-export interface CallWait extends Disposable {
-  /** What a promise gives, unless the call is cut before: then it rejects with the reason. */
-  for<T>(work: PromiseLike<T> | T): Promise<T>
-}
+import { canceled, type RpcError } from './errors.ts'
+import type { CallTaker, IncomingCall } from './incoming-call.ts'
 
 /**
- * What waits for something else would not notice by itself that its call was cut. One listener for a whole stream, and
- * no race with a promise that lives as long: that would keep every message of the stream in memory.
+ * A call that is being answered. Whatever its method waits for, a call that is cut (by its client, its deadline or the
+ * server's end) is over at once.
  */
-export function waitOf(signal: AbortSignal): CallWait {
-  let cut: ((reason: unknown) => void) | undefined
-  const onAbort = () => cut?.(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  return {
-    for: (work) =>
-      new Promise((resolve, reject) => {
-        cut = reject
-        if (signal.aborted) reject(signal.reason)
-        Promise.resolve(work).then(resolve, reject)
-      }),
-    [Symbol.dispose]: () => signal.removeEventListener('abort', onAbort),
-  }
-}
+export class RunningCall implements CallTaker {
+  /** The call as it came, before anybody admitted it. */
+  readonly call: Call
+  readonly #incoming: IncomingCall
+  readonly #controller = new AbortController()
+  #wakeReader = () => {}
+  #wakeWriter = () => {}
+  #reject: ((reason: unknown) => void) | undefined
 
-/** Writes answers to a stream as fast as its client takes them. Rejects when the call was cut. */
-export async function pump(
-  answers: AsyncIterable<unknown>,
-  stream: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>,
-  signal: AbortSignal,
-) {
-  const iterator = answers[Symbol.asyncIterator]()
-  using wait = waitOf(signal)
-  let finished = false
-  try {
+  constructor(incoming: IncomingCall) {
+    const { deadline, headers } = incoming
+    const { lease, metadata, namespace } = headers
+    this.#incoming = incoming
+    this.call = { namespace, lease, metadata, signal: this.#controller.signal, deadline }
+    incoming.taker = this
+  }
+
+  received(): void {
+    this.#wakeReader()
+  }
+
+  drained(): void {
+    this.#wakeWriter()
+  }
+
+  cut(): void {
+    this.abort(canceled('the client ended the call'))
+  }
+
+  abort(reason: RpcError): void {
+    this.#controller.abort(reason)
+    this.#reject?.(reason)
+    this.#wakeReader()
+    this.#wakeWriter()
+  }
+
+  /** What a method's promise gives, unless the call is cut before: then it rejects with the reason. One at a time. */
+  wait<T>(work: PromiseLike<T> | T): Promise<T> {
+    // No race with a promise that lives as long as the call: that would keep every message of a stream in memory.
+    return new Promise((resolve, reject) => {
+      this.#reject = reject
+      if (this.call.signal.aborted) reject(this.call.signal.reason)
+      Promise.resolve(work).then(resolve, reject)
+    })
+  }
+
+  /** The requests of a stream, one at a time; its client may send no more than fit its window before they are taken. */
+  async *requests(decode: (bytes: Buffer) => unknown): AsyncGenerator<unknown> {
     for (;;) {
-      const next = await wait.for(iterator.next())
-      if (next.done) {
-        finished = true
-        return
-      }
-      if (!stream.write(next.value)) await drained(stream, signal)
+      for (let bytes = this.#incoming.take(); bytes; bytes = this.#incoming.take()) yield decode(bytes)
+      this.call.signal.throwIfAborted()
+      if (this.#incoming.failure) throw this.#incoming.failure
+      if (this.#incoming.ended) return
+      await new Promise<void>((resolve) => {
+        this.#wakeReader = resolve
+      })
     }
-  } catch (error) {
-    if (!signal.aborted) finished = true
-    throw error
-  } finally {
-    // Not awaited: a generator blocked in its own await only ends when that settles, which its signal brings about.
-    if (!finished) void Promise.resolve(iterator.return?.()).catch(() => {})
+  }
+
+  /** Sends answers as fast as the client takes them. Rejects when the call was cut. */
+  async send(answers: AsyncIterable<unknown>, encode: (answer: unknown) => Buffer): Promise<void> {
+    const iterator = answers[Symbol.asyncIterator]()
+    const { signal } = this.call
+    let finished = false
+    try {
+      for (;;) {
+        const next = await this.wait(iterator.next())
+        if (next.done) {
+          finished = true
+          return
+        }
+        if (this.#incoming.write(encode(next.value))) continue
+        await new Promise<void>((resolve) => {
+          this.#wakeWriter = resolve
+          if (signal.aborted) resolve()
+        })
+        signal.throwIfAborted()
+      }
+    } catch (error) {
+      if (!signal.aborted) finished = true
+      throw error
+    } finally {
+      // Not awaited: a generator blocked in its own await only ends when that settles, which its signal brings about.
+      if (!finished) void Promise.resolve(iterator.return?.()).catch(() => {})
+    }
   }
 }

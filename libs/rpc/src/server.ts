@@ -1,27 +1,30 @@
 import { chmod, mkdir, rm } from 'node:fs/promises'
+import type { Server, Socket } from 'node:net'
 import { dirname } from 'node:path'
-import {
-  Server,
-  type ServerDuplexStream,
-  type ServerReadableStream,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type sendUnaryData,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { TLSSocket } from 'node:tls'
 import { type Admit, type Caller, plainly } from './admission.ts'
-
 import type { Call } from './call.ts'
 import { checked, checkedOne, filtered, filteredOne, within } from './checked.ts'
 import { type Codec, rawCodec, typedCodec } from './codec.ts'
-import { errorMetadata, status, toRpcError, unauthenticated, unavailable, unimplemented } from './errors.ts'
-import { messagesOf } from './readable.ts'
-import { type AnyServerCall, callOf, pump, waitOf } from './running-call.ts'
+import {
+  errorFields,
+  internal,
+  RpcError,
+  resourceExhausted,
+  status,
+  toRpcError,
+  unauthenticated,
+  unavailable,
+  unimplemented,
+} from './errors.ts'
+import { grpcHeaders } from './grpc-headers.ts'
+import { Connection } from './http2/connection.ts'
+import { IncomingCall, maxMessageBytes } from './incoming-call.ts'
+import { bindServer } from './listen.ts'
+import { RunningCall } from './running-call.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition } from './service.ts'
-import { serverCredentials, type TlsIdentity } from './tls.ts'
-
-/** Largest message in either direction, bytes; containerd's own limit. */
-export const maxMessageBytes = 16 * 1024 * 1024
+import type { TlsIdentity } from './tls.ts'
 
 /** Milliseconds for the words that a call was cut to reach its client. */
 const cutLimit = 500
@@ -80,7 +83,6 @@ type Handler = (request: unknown, call: Call) => unknown
 /** A method as it is offered; one that passes bytes on is a stream both ways whatever its kind. */
 interface Registration {
   readonly definition: ServiceDefinition
-  readonly key: string
   readonly method: MethodDefinition
   readonly requestStream: boolean
   readonly responseStream: boolean
@@ -93,116 +95,91 @@ interface Registration {
  * (`toRpcError`).
  */
 export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
-  const registered: Registration[] = []
+  /** By path. */
+  const registered = new Map<string, Registration>()
+  const services = new Set<string>()
   const servers: Server[] = []
   const sockets: string[] = []
-  const running = new Set<AbortController>()
+  const connections = new Set<Connection>()
+  const running = new Set<RunningCall>()
   const admit = options.admit ?? plainly
 
-  /** Who calls, by the listener's kind: a connection that is breaking has no certificate any more, and is no plain one. */
-  function callerOf(from: AnyServerCall, tls: TlsIdentity | undefined): Caller {
-    if (tls === undefined) return { certificate: undefined }
-    const certificate = from.getAuthContext().sslPeerCertificate
-    if (certificate === undefined) throw unauthenticated('the connection shows no certificate')
-    if (tls.isRevoked?.(certificate.serialNumber))
-      throw unauthenticated(`the certificate ${certificate.serialNumber} is revoked`)
-    return { certificate }
+  function register(definition: ServiceDefinition, registration: Omit<Registration, 'definition'>): void {
+    services.add(definition.fullName)
+    registered.set(pathOf(definition, registration.method), { definition, ...registration })
   }
 
-  function wrap(registration: Registration, tls: TlsIdentity | undefined) {
-    const { definition, method, handler, requestStream, responseStream } = registration
+  function connected(socket: Socket, tls: TlsIdentity | undefined): void {
+    const connection = new Connection(socket, (stream, fields, ended) => {
+      const incoming = new IncomingCall(stream, grpcHeaders(fields), ended)
+      begin(incoming, () => callerOf(socket, tls))
+    })
+    connections.add(connection)
+    socket.once('close', () => connections.delete(connection))
+  }
 
-    /** Admits a call, then has it answered; `answer` may find the client gone. */
-    async function carryOut(from: AnyServerCall, answer: (result: unknown, call: Call) => Promise<void>) {
-      const controller = new AbortController()
-      let call = callOf(from, controller)
-      const started = performance.now()
-      const finish = (code: number, message?: string) =>
-        options.observe?.({
-          service: definition.fullName,
-          method: method.name,
-          namespace: call.namespace,
-          code,
-          message,
-          duration: performance.now() - started,
-        })
-      running.add(controller)
-      try {
-        const admission = within(registration, admit(call, { definition, method }, callerOf(from, tls)))
-        call = admission.call
-        const request = requestStream
-          ? checked(messagesOf(from as ServerDuplexStream<unknown, unknown>), admission)
-          : checkedOne((from as ServerUnaryCall<unknown, unknown>).request, admission)
-        const result = handler(request, call)
-        await answer(
-          responseStream ? filtered(result as AsyncIterable<unknown>, admission) : filteredOne(result, admission),
-          call,
-        )
-        finish(status.OK)
-        return undefined
-      } catch (error) {
-        const failure = toRpcError(error)
-        const { code, message, name } = failure
-        finish(code, message)
-        return { code, details: message, message, name, metadata: errorMetadata(failure) }
-      } finally {
-        running.delete(controller)
-      }
-    }
-
-    if (responseStream) {
-      return async (from: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>) => {
-        const failed = await carryOut(from, (answers, call) =>
-          pump(answers as AsyncIterable<unknown>, from, call.signal),
-        )
-        if (failed) from.emit('error', failed)
-        else from.end()
-      }
-    }
-    return async (
-      from: ServerUnaryCall<unknown, unknown> | ServerReadableStream<unknown, unknown>,
-      respond: sendUnaryData<unknown>,
-    ) => {
-      let response: unknown
-      const failed = await carryOut(from, async (answer, call) => {
-        using wait = waitOf(call.signal)
-        response = await wait.for(answer)
-      })
-      if (failed) respond(failed)
-      else respond(null, response)
+  /** Finds the method of a call, and has it answered once its request is there. */
+  function begin(incoming: IncomingCall, caller: () => Caller): void {
+    const { path, refuse, timeout } = incoming.headers
+    const registration = registered.get(path)
+    if (refuse !== undefined) incoming.refuse(refuse)
+    else if (Number.isNaN(timeout)) fail(incoming, internal('malformed grpc-timeout'))
+    else if (registration === undefined) fail(incoming, unknownMethod(path, services))
+    else if (registration.requestStream) void carryOut(registration, incoming, caller, undefined)
+    else {
+      const received = () => beginUnary(registration, incoming, caller)
+      incoming.taker = { received, cut() {}, drained() {} }
+      if (incoming.ended) received()
     }
   }
 
-  function makeServer(tls: TlsIdentity | undefined): Server {
-    const server = newServer()
-    for (const [definition, ofService] of Map.groupBy(registered, ({ definition }) => definition)) {
-      const specs: Record<string, object> = {}
-      const handlers: Record<string, unknown> = {}
-      for (const registration of ofService) {
-        const { key, method, requestStream, responseStream, codec } = registration
-        specs[key] = { path: `/${definition.fullName}/${method.name}`, requestStream, responseStream, ...codec }
-        handlers[key] = wrap(registration, tls)
-      }
-      server.addService(specs as never, handlers as UntypedServiceImplementation)
-    }
-    servers.push(server)
-    return server
+  function beginUnary(registration: Registration, incoming: IncomingCall, caller: () => Caller): void {
+    if (incoming.failure) fail(incoming, incoming.failure)
+    if (incoming.failure || !incoming.ended) return
+    const message = incoming.take()
+    if (message !== undefined && incoming.take() === undefined) void carryOut(registration, incoming, caller, message)
+    else fail(incoming, unimplemented(`${incoming.headers.path} takes one message`))
   }
 
-  /** Resolves when a server has ended, at the latest when its grace is over. */
-  function shutDown(server: Server, graceMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      let timer = setTimeout(() => {
-        for (const controller of running) controller.abort(unavailable('the server is stopping'))
-        timer = setTimeout(() => {
-          server.forceShutdown()
-          resolve()
-        }, cutLimit)
-      }, graceMs)
-      server.tryShutdown(() => {
-        clearTimeout(timer)
-        resolve()
-      })
+  /** Admits a call and answers it; its client may be gone. */
+  async function carryOut(
+    registration: Registration,
+    incoming: IncomingCall,
+    caller: () => Caller,
+    message: Buffer | undefined,
+  ): Promise<void> {
+    const { codec, definition, handler, method, responseStream } = registration
+    const started = performance.now()
+    const current = new RunningCall(incoming)
+    running.add(current)
+    const encode = (answer: unknown) => sized(codec.responseSerialize(answer))
+    let { call } = current
+    let failure: RpcError | undefined
+    try {
+      const admission = within(registration, admit(call, { definition, method }, caller()))
+      call = admission.call
+      const request =
+        message === undefined
+          ? checked(
+              current.requests((bytes) => decoded(codec, bytes)),
+              admission,
+            )
+          : checkedOne(decoded(codec, message), admission)
+      const result = handler(request, call)
+      if (responseStream) await current.send(filtered(result as AsyncIterable<unknown>, admission), encode)
+      else incoming.write(encode(await current.wait(filteredOne(result, admission))))
+    } catch (error) {
+      failure = toRpcError(error)
+    }
+    running.delete(current)
+    incoming.finish(failure ? endOf(failure) : ok)
+    options.observe?.({
+      service: definition.fullName,
+      method: method.name,
+      namespace: call.namespace,
+      code: failure?.code ?? status.OK,
+      message: failure?.message,
+      duration: performance.now() - started,
     })
   }
 
@@ -214,23 +191,15 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
         const handler =
           implementation[key]?.bind(service) ??
           (() => Promise.reject(unimplemented(`${definition.fullName}.${method.name}`)))
-        registered.push({ definition, key, method, requestStream, responseStream, handler, codec: typedCodec(method) })
+        register(definition, { method, requestStream, responseStream, handler, codec: typedCodec(method) })
       }
     },
     addRaw(definition, handle) {
-      for (const [key, method] of methodsOf(definition)) {
+      for (const [, method] of methodsOf(definition)) {
         const { requestStream, responseStream } = method
-        const about = { path: `/${definition.fullName}/${method.name}`, requestStream, responseStream }
+        const about = { path: pathOf(definition, method), requestStream, responseStream }
         const handler: Handler = (requests, call) => handle(about, requests as AsyncIterable<Buffer>, call)
-        registered.push({
-          definition,
-          key,
-          method,
-          requestStream: true,
-          responseStream: true,
-          handler,
-          codec: rawCodec,
-        })
+        register(definition, { method, requestStream: true, responseStream: true, handler, codec: rawCodec })
       }
     },
     async listen(address, { tls } = {}) {
@@ -239,12 +208,8 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
         await mkdir(dirname(path), { recursive: true, mode: 0o711 })
         await rm(path, { force: true })
       }
-      const server = makeServer(tls)
-      const port = await new Promise<number>((resolve, reject) => {
-        server.bindAsync(path === undefined ? address : `unix:${path}`, serverCredentials(tls), (error, bound) =>
-          error ? reject(error) : resolve(bound),
-        )
-      })
+      const { port, server } = await bindServer(path ?? address, tls, (socket) => connected(socket, tls))
+      servers.push(server)
       if (path !== undefined) {
         await chmod(path, 0o660)
         sockets.push(path)
@@ -253,7 +218,12 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
       return `${address.slice(0, address.lastIndexOf(':'))}:${port}`
     },
     async close(graceMs = 2_000) {
-      await Promise.all(servers.map((server) => shutDown(server, graceMs)))
+      for (const server of servers) server.close()
+      const closed = Promise.all([...connections].map((connection) => connection.close()))
+      if (!(await settledWithin(closed, graceMs))) {
+        for (const call of running) call.abort(unavailable('the server is stopping'))
+        if (!(await settledWithin(closed, cutLimit))) for (const connection of connections) connection.destroy()
+      }
       await Promise.all(sockets.map((path) => rm(path, { force: true })))
     },
     async [Symbol.asyncDispose]() {
@@ -262,17 +232,51 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   }
 }
 
-function newServer(): Server {
-  const server = new Server({
-    'grpc.max_receive_message_length': maxMessageBytes,
-    'grpc.max_send_message_length': maxMessageBytes,
-    'grpc-node.max_session_memory': Number.MAX_SAFE_INTEGER,
-    'grpc.max_concurrent_streams': 10_000,
-  })
-  // Node ends a connection whose client resets more than 33 streams a second for long. Go clients of the content API
-  // cancel a stream for each buffer they filled, so that limit must not meet them. grpc-js has no option for it.
-  const tuned = server as unknown as { commonServerOptions: Record<string, unknown> }
-  tuned.commonServerOptions.streamResetBurst = 1_000_000
-  tuned.commonServerOptions.streamResetRate = 1_000_000
-  return server
+const pathOf = (definition: ServiceDefinition, method: MethodDefinition) => `/${definition.fullName}/${method.name}`
+
+const ok = { code: status.OK, message: '', metadata: [] }
+
+const endOf = (error: RpcError) => ({ code: error.code, message: error.message, metadata: errorFields(error) })
+
+const fail = (incoming: IncomingCall, error: RpcError) => incoming.finish(endOf(error))
+
+/** Who calls, by the listener's kind: a connection that is breaking has no certificate any more, and is no plain one. */
+function callerOf(socket: Socket, tls: TlsIdentity | undefined): Caller {
+  if (tls === undefined) return { certificate: undefined }
+  const certificate = (socket as TLSSocket).getPeerCertificate()
+  if (certificate?.raw === undefined) throw unauthenticated('the connection shows no certificate')
+  if (tls.isRevoked?.(certificate.serialNumber))
+    throw unauthenticated(`the certificate ${certificate.serialNumber} is revoked`)
+  return { certificate }
+}
+
+/** In the words of Go's servers, which clients look for. */
+function unknownMethod(path: string, services: ReadonlySet<string>): RpcError {
+  const cut = path.lastIndexOf('/')
+  if (cut < 1) return new RpcError(status.UNIMPLEMENTED, `malformed method name: "${path}"`)
+  const service = path.slice(1, cut)
+  return new RpcError(
+    status.UNIMPLEMENTED,
+    services.has(service)
+      ? `unknown method ${path.slice(cut + 1)} for service ${service}`
+      : `unknown service ${service}`,
+  )
+}
+
+function decoded(codec: Codec, bytes: Buffer): unknown {
+  try {
+    return codec.requestDeserialize(bytes)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new RpcError(status.INTERNAL, `grpc: error unmarshalling request: ${why}`, { cause: error })
+  }
+}
+
+function sized(message: Buffer): Buffer {
+  if (message.length <= maxMessageBytes) return message
+  throw resourceExhausted(`grpc: trying to send message larger than max (${message.length} vs. ${maxMessageBytes})`)
+}
+
+function settledWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  return Promise.race([promise.then(() => true), sleep(ms, false, { ref: false })])
 }

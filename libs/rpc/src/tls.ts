@@ -1,13 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
-import {
-  type ChannelCredentials,
-  type ChannelOptions,
-  credentials,
-  experimental,
-  ServerCredentials,
-} from '@grpc/grpc-js'
+import { type ChannelCredentials, type ChannelOptions, credentials, experimental } from '@grpc/grpc-js'
 
 /** What one side of a TLS connection shows and trusts; each is PEM text. */
 export interface TlsIdentity {
@@ -71,13 +65,4 @@ export function clientSecurity({ tls, address, serverName }: Expected): {
         : experimental.createCertificateProviderChannelCredentials(tls.provider, tls.provider, verify),
     options: { 'grpc.ssl_target_name_override': isIP(wanted) === 0 ? wanted : noName },
   }
-}
-
-/** Both sides show a certificate: whoever has none, or one of another authority, does not get past the handshake. */
-export function serverCredentials(tls: TlsIdentity | undefined): ServerCredentials {
-  if (tls === undefined) return ServerCredentials.createInsecure()
-  if (tls.provider !== undefined)
-    return experimental.createCertificateProviderServerCredentials(tls.provider, tls.provider, true)
-  const pair = { cert_chain: Buffer.from(tls.cert), private_key: Buffer.from(tls.key) }
-  return ServerCredentials.createSsl(Buffer.from(tls.ca), [pair], true)
 }
