@@ -26,7 +26,7 @@ export async function exportImages(
     const images = await imagesOf(deps, store, leased)
     const stream = deps.streams.get(destination.stream, leased)
     await sendBytes(stream, archiveOf(deps, images, destination, leased))
-    progress.conclude('Completed export')
+    progress.report('Completed export')
   })
 }
 

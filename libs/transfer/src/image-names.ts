@@ -40,8 +40,16 @@ function annotatedName(found: Readonly<Record<string, string>>, reference: Image
 function withPrefix(text: string, { name: prefix, allowOverwrite }: ImageReference): string {
   if (prefix === '') return ''
   if (!/[/:@]/.test(text)) return `${prefix}:${text}`
-  const below = text.startsWith(prefix) && ['', '/', ':', '@'].includes(text.charAt(prefix.length))
-  return allowOverwrite || below ? text : ''
+  return allowOverwrite || isBelow(text, prefix) ? text : ''
+}
+
+/** Whether a prefix ends where a part of the name does; the last part of a repository's path may stand for all of it. */
+function isBelow(name: string, prefix: string): boolean {
+  const last = name.slice(name.lastIndexOf('/') + 1)
+  return (
+    (name.startsWith(prefix) && ['', '/', ':', '@'].includes(name.charAt(prefix.length))) ||
+    (last.startsWith(prefix) && ['', ':', '@'].includes(last.charAt(prefix.length)))
+  )
 }
 
 /** What follows the repository in a name: its tag, `tag@digest` or `@digest`; the name itself when nothing does. */

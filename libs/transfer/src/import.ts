@@ -40,7 +40,7 @@ export async function importArchive(
     }
     await save(index, namesOf(store, index))
     for (const image of await childrenOf(deps, index, leased)) await save(image, namesByAnnotation(store, image))
-    progress.conclude('Completed import')
+    progress.report('Completed import')
   })
 }
 

@@ -1,5 +1,5 @@
 import type { Any } from '@flotilla/api/google/protobuf/any'
-import { canceled } from '@flotilla/rpc'
+import { canceled, type RpcError } from '@flotilla/rpc'
 
 interface Waiting {
   readonly message: Any
@@ -9,43 +9,42 @@ interface Waiting {
 /** A client's stream as the call that uses it sees it. */
 export class OpenStream {
   readonly #incoming: AsyncIterator<Any>
-  readonly #signal: AbortSignal
   readonly #waiting: Waiting[] = []
-  readonly #aborted: Promise<never>
+  /** Those who wait for the client. */
+  readonly #interrupts = new Set<(gone: RpcError) => void>()
+  #gone: RpcError | undefined
   #wake = Promise.withResolvers<void>()
   #closed = false
 
   /** @param signal aborts when the client has gone */
   constructor(incoming: AsyncIterator<Any>, signal: AbortSignal) {
     this.#incoming = incoming
-    this.#signal = signal
-    const aborted = Promise.withResolvers<never>()
-    this.#aborted = aborted.promise
-    this.#aborted.catch(() => {})
     const onAbort = () => {
-      const gone = canceled('the client left the stream', { cause: signal.reason })
-      aborted.reject(gone)
-      for (const { taken } of this.#waiting.splice(0)) taken.reject(gone)
+      this.#gone = canceled('the client left the stream', { cause: signal.reason })
+      for (const interrupt of this.#interrupts) interrupt(this.#gone)
       this.#wake.resolve()
     }
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, { once: true })
   }
 
-  /** The client's next message; undefined when it sends no more. One caller at a time. */
+  /**
+   * The client's next message; undefined when it sends no more. One caller at a time.
+   *
+   * @throws CANCELLED when the client has gone
+   */
   async receive(): Promise<Any | undefined> {
-    const next = await Promise.race([this.#incoming.next(), this.#aborted])
+    const next = await this.#unlessGone(this.#incoming.next())
     return next.done ? undefined : next.value
   }
 
-  /** Resolves when the client's connection has taken the message. */
+  /** Resolves when the client's connection has taken the message. @throws CANCELLED when the client has gone */
   async send(message: Any): Promise<void> {
     if (this.#closed) throw canceled('the stream is closed')
-    this.#signal.throwIfAborted()
     const taken = Promise.withResolvers<void>()
     this.#waiting.push({ message, taken })
     this.#wake.resolve()
-    await taken.promise
+    await this.#unlessGone(taken.promise)
   }
 
   /** Ends the stream once what was sent is taken. */
@@ -63,10 +62,19 @@ export class OpenStream {
         next.taken.resolve()
         continue
       }
-      this.#signal.throwIfAborted()
+      if (this.#gone !== undefined) throw this.#gone
       if (this.#closed) return
       this.#wake = Promise.withResolvers()
       await this.#wake.promise
     }
+  }
+
+  /** No race with a promise that lives as long as the stream: that would remember each message for so long. */
+  #unlessGone<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#gone !== undefined) reject(this.#gone)
+      this.#interrupts.add(reject)
+      work.then(resolve, reject).finally(() => this.#interrupts.delete(reject))
+    })
   }
 }

@@ -28,7 +28,7 @@ export class Progress implements AsyncDisposable {
   report(event: string, about: { readonly [K in keyof ProgressMessage]?: ProgressMessage[K] } = {}): void {
     const stream = this.#stream
     if (stream === undefined) return
-    if (about.name) this.#lastNamed = () => this.report(event, about)
+    if (about.name && event !== 'saved') this.#lastNamed = () => this.report(event, about)
     const message = pack(progressType, ProgressMessage.fromPartial({ event, ...about }))
     this.#unsent++
     this.#sent = this.#sent.then(async () => {
@@ -38,7 +38,10 @@ export class Progress implements AsyncDisposable {
     })
   }
 
-  /** Says that it is done. A client draws when something with a name changes, so the last of these is said again. */
+  /**
+   * Says that it is done. A client draws when something with a name changes, so the last of these is said again; but not
+   * that an image was saved, since clients count the images.
+   */
   conclude(event: string, about: { readonly desc?: WireDescriptor } = {}): void {
     this.report(event, about)
     this.#lastNamed?.()

@@ -2,6 +2,7 @@ import type { TransferDefinition } from '@flotilla/api/containerd/services/trans
 import { invalidArgument, requireNamespace, type ServiceOf, unimplemented } from '@flotilla/rpc'
 import { nameOf, unpackAny } from './any.ts'
 import type { TransferDeps } from './deps.ts'
+import { echo } from './echo.ts'
 import { exportImages } from './export.ts'
 import { importArchive } from './import.ts'
 import { Progress } from './progress.ts'
@@ -43,6 +44,8 @@ export function createTransferService(given: Omit<TransferDeps, 'turns'>): Servi
           progress,
           call,
         )
+      else if (from === imageImportStream.name && to === imageExportStream.name)
+        await echo(deps, unpackAny(imageImportStream, source), unpackAny(imageExportStream, destination), call)
       else if (from === imageStore.name && to === imageStore.name)
         await tag(deps, unpackAny(imageStore, source), unpackAny(imageStore, destination), call)
       else throw unimplemented(`transfer from ${from || 'nothing'} to ${to || 'nothing'}`)
