@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { type Config, loadConfig } from '@flotilla/config'
+import { type Config, dumpConfig, loadConfig, type Settings } from '@flotilla/config'
 
 /** Flags that every app takes, each with the option it sets; some have containerd's short forms. */
 const flags = {
@@ -43,8 +43,8 @@ export function helpText(program: string, about: string): string {
   ].join('\n')
 }
 
-/** Reads flags and configuration. Throws an Error that says what is wrong; answers undefined when help was asked for. */
-export function readCommandLine(argv: readonly string[]): CommandLine | undefined {
+/** The settings that flags make; undefined when help was asked for. Throws an Error that says what is wrong. */
+function readSettings(argv: readonly string[]): { settings: Settings; listen: string | undefined } | undefined {
   const { values } = parseArgs({
     args: [...argv],
     options: {
@@ -63,5 +63,16 @@ export function readCommandLine(argv: readonly string[]): CommandLine | undefine
   if (given.help) return undefined
   const text = (name: string) => (typeof given[name] === 'string' ? given[name] : undefined)
   const overrides = Object.fromEntries(Object.entries(flags).map(([name, flag]) => [flag.path, text(name)]))
-  return { config: loadConfig({ file: text('config'), overrides }), listen: text('listen') }
+  return { settings: { file: text('config'), overrides }, listen: text('listen') }
+}
+
+/** Reads flags and configuration. Throws an Error that says what is wrong; answers undefined when help was asked for. */
+export function readCommandLine(argv: readonly string[]): CommandLine | undefined {
+  const read = readSettings(argv)
+  return read && { config: loadConfig(read.settings), listen: read.listen }
+}
+
+/** The configuration file of what holds with these flags. Throws an Error that says what is wrong. */
+export function dumpCommandLine(argv: readonly string[]): string {
+  return dumpConfig(readSettings(argv)?.settings ?? {})
 }

@@ -1,3 +1,4 @@
+export { dumpCommandLine } from './command-line.ts'
 export { lockDirectory } from './instance-lock.ts'
 export type { Host, Part } from './part.ts'
 export * as part from './parts/index.ts'

@@ -14,7 +14,10 @@ export interface Network extends AsyncDisposable {
 }
 
 /** The network of a process, whose certificates are read again when their files change. */
-export function createNetwork({ cluster }: Config, logger: Pick<Logger, 'info' | 'error'>): Network {
+export function createNetwork(
+  { address: node, cluster, socket }: Config,
+  logger: Pick<Logger, 'info' | 'error'>,
+): Network {
   const tls =
     cluster.tls.ca === ''
       ? undefined
@@ -36,7 +39,8 @@ export function createNetwork({ cluster }: Config, logger: Pick<Logger, 'info' |
     },
     async listen(server, address) {
       if (tls === undefined) onlyLocal(address)
-      return await server.listen(address, security(address))
+      const isOwned = address === `unix://${node}` && (socket.uid !== 0 || socket.gid !== 0)
+      return await server.listen(address, isOwned ? { owner: socket } : security(address))
     },
     async [Symbol.asyncDispose]() {
       tls?.[Symbol.dispose]()

@@ -1,9 +1,11 @@
-import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
-import { parse } from 'smol-toml'
-import { type Option, openSections, options } from './options.ts'
-import { type ProxyPlugin, proxyPluginsText, readProxyPlugins } from './proxy-plugins.ts'
+import { ConfigError } from './config-error.ts'
+import { type Option, options } from './options.ts'
+import { dumpedFile } from './printed.ts'
+import type { ProxyPlugin } from './proxy-plugins.ts'
+import { checked, readFile, type Values } from './read-file.ts'
+import type { StreamProcessor } from './stream-processors.ts'
 
 /** Paths of PEM files; empty where there is none. */
 export interface TlsFiles {
@@ -78,73 +80,9 @@ export interface Config {
   /** Addresses of services in other processes, by name. */
   readonly services: Readonly<Record<string, string>>
   readonly proxyPlugins: readonly ProxyPlugin[]
-}
-
-/** A setting that cannot be used; the message names it and where it stands. */
-export class ConfigError extends Error {
-  constructor(message: string) {
-    super(message)
-    this.name = 'ConfigError'
-  }
-}
-
-type Values = Map<string, string | number | boolean>
-
-const known = new Map<string, Option>(options.map((option) => [option.path, option]))
-
-function checked(option: Option, value: unknown, where: string): string | number | boolean {
-  const wrong = (wanted: string) =>
-    new ConfigError(`${where}: ${option.path} must be ${wanted}, is ${JSON.stringify(value)}`)
-  if (option.kind === 'integer' && !Number.isSafeInteger(value)) throw wrong('a whole number')
-  if (option.kind === 'number' && typeof value !== 'number') throw wrong('a number')
-  if (option.kind === 'string' && typeof value !== 'string') throw wrong('a string')
-  if (option.kind === 'boolean' && typeof value !== 'boolean') throw wrong('true or false')
-  if (option.oneOf && !option.oneOf.includes(value as string)) throw wrong(`one of ${option.oneOf.join(', ')}`)
-  return value as string | number | boolean
-}
-
-/** Line of a key in a TOML text, from 1, for messages. */
-function lineOf(text: string, key: string): number {
-  const at = text
-    .split('\n')
-    .findIndex((line) =>
-      new RegExp(`^\\s*(\\[+\\s*([\\w.-]+\\.)?)?["']?${key.replace(/[^\w-]/g, '.')}["']?\\s*[=\\].]`).test(line),
-    )
-  return at + 1
-}
-
-function readFile(path: string, values: Values, services: Record<string, string>): ProxyPlugin[] {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (error) {
-    throw new ConfigError(`cannot read config file: ${(error as Error).message}`)
-  }
-  const walk = (table: Record<string, unknown>, prefix: string) => {
-    for (const [key, value] of Object.entries(table)) {
-      const where = `${path}:${lineOf(text, key)}`
-      const full = prefix === '' ? key : `${prefix}.${key}`
-      const option = known.get(full)
-      if (option) values.set(full, checked(option, value, where))
-      else if (prefix in openSections && typeof value === 'string') services[key] = value
-      else if (
-        typeof value === 'object' &&
-        value !== null &&
-        !Array.isArray(value) &&
-        (full in openSections || options.some((o) => o.path.startsWith(`${full}.`)))
-      )
-        walk(value as Record<string, unknown>, full)
-      else throw new ConfigError(`${where}: unknown key "${full}"`)
-    }
-  }
-  try {
-    const { proxy_plugins: plugins = {}, ...rest } = parse(text)
-    walk(rest, '')
-    return readProxyPlugins(plugins, (key, why) => new ConfigError(`${path}:${lineOf(text, key)}: ${why}`))
-  } catch (error) {
-    if (error instanceof ConfigError) throw error
-    throw new ConfigError(`${path}: ${(error as Error).message}`)
-  }
+  readonly streamProcessors: readonly StreamProcessor[]
+  /** Who owns the node socket. */
+  readonly socket: { readonly uid: number; readonly gid: number }
 }
 
 function hostAndPort(text: string): string {
@@ -171,24 +109,37 @@ export interface Settings {
   readonly overrides?: Readonly<Record<string, string | undefined>>
 }
 
+/** Puts defaults, file and overrides together. */
+function valuesOf(settings: Settings): Values {
+  const values: Values = {
+    options: new Map(options.map((option) => [option.path, option.value])),
+    services: {},
+    proxyPlugins: new Map(),
+    streamProcessors: new Map(),
+  }
+  if (settings.file !== undefined) readFile(settings.file, values)
+  for (const [path, value] of Object.entries(settings.overrides ?? {})) {
+    if (value === undefined) continue
+    const option: Option | undefined = options.find((one) => one.path === path)
+    if (!option) throw new ConfigError(`unknown option ${path}`)
+    const given = option.kind === 'string' ? value : option.kind === 'boolean' ? value === 'true' : Number(value)
+    const wrong = (wanted: string) =>
+      new ConfigError(`command line: ${path} must be ${wanted}, is ${JSON.stringify(given)}`)
+    values.options.set(path, checked(option, given, wrong))
+  }
+  return values
+}
+
+/** The TOML file of what holds, for a command line. Throws {@link ConfigError}. */
+export function dumpConfig(settings: Settings): string {
+  loadConfig(settings)
+  return dumpedFile(valuesOf(settings))
+}
+
 /** Puts defaults, file and overrides together. Throws {@link ConfigError}. */
 export function loadConfig(settings: Settings = {}): Config {
-  const values: Values = new Map(options.map((option) => [option.path, option.value]))
-  const services: Record<string, string> = {}
-  const proxyPlugins = settings.file === undefined ? [] : readFile(settings.file, values, services)
-  for (const [path, value] of Object.entries(settings.overrides ?? {})) {
-    const option = known.get(path)
-    if (value === undefined) continue
-    if (!option) throw new ConfigError(`unknown option ${path}`)
-    values.set(
-      path,
-      checked(
-        option,
-        option.kind === 'string' ? value : option.kind === 'boolean' ? value === 'true' : Number(value),
-        'command line',
-      ),
-    )
-  }
+  const { options: values, services, ...tables } = valuesOf(settings)
+  const proxyPlugins = [...tables.proxyPlugins.values()]
   const text = (path: string) => String(values.get(path))
   const number = (path: string) => Number(values.get(path))
   const file = (path: string) => (text(path) === '' ? '' : resolve(text(path)))
@@ -205,7 +156,9 @@ export function loadConfig(settings: Settings = {}): Config {
     throw new ConfigError(
       `cluster.endpoint ${cluster.endpoint} needs cluster.ca, cluster.cert and cluster.key; \`flotilla pki\` makes them`,
     )
-  const store = proxyPlugins.find(({ type }) => type === 'content')
+  const [store, second] = proxyPlugins.filter(({ type }) => type === 'content')
+  if (store !== undefined && second !== undefined)
+    throw new ConfigError(`proxy_plugins.${second.name}: there is a content store already, "${store.name}"`)
   if (store !== undefined && text('cluster.advertise') !== '')
     throw new ConfigError(
       `proxy_plugins.${store.name}: a content store of another program cannot be used with cluster.advertise: other nodes could not read from it`,
@@ -253,6 +206,8 @@ export function loadConfig(settings: Settings = {}): Config {
     },
     services,
     proxyPlugins,
+    streamProcessors: [...tables.streamProcessors.values()],
+    socket: { uid: number('grpc.uid'), gid: number('grpc.gid') },
   }
 }
 
@@ -263,24 +218,4 @@ function differs(text: string, plugins: readonly ProxyPlugin[]): string[] {
       throw new ConfigError(`diff.order: there is no differ "${name}": it is not "walking", nor in proxy_plugins`)
   }
   return names
-}
-
-/** The TOML file with every option at its default, described. */
-export function defaultFile(): string {
-  const lines: string[] = []
-  let section = ''
-  for (const option of options) {
-    const at = option.path.lastIndexOf('.')
-    const table = at < 0 ? '' : option.path.slice(0, at)
-    if (table !== section) lines.push('', `[${table}]`)
-    section = table
-    const choice: Option = option
-    lines.push(
-      `# ${option.text}${choice.oneOf ? ` One of: ${choice.oneOf.join(', ')}.` : ''}`,
-      `${option.path.slice(at + 1)} = ${JSON.stringify(option.value)}`,
-    )
-  }
-  for (const [name, text] of Object.entries(openSections)) lines.push('', `# ${text}`, `[${name}]`)
-  lines.push('', ...proxyPluginsText.map((line) => `# ${line}`))
-  return `${lines.join('\n')}\n`
 }

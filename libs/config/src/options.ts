@@ -9,7 +9,15 @@ export interface Option {
   /** Words that are allowed, for options that choose. */
   readonly oneOf?: readonly string[]
   readonly text: string
+  /** Where containerd's own file has the same, as paths of tables and key. */
+  readonly containerd?: readonly (readonly string[])[]
+  /** Milliseconds, which may also be written as a duration: `"10s"`. */
+  readonly isDuration?: true
+  /** Names with commas, which may also be written as a list. */
+  readonly isList?: true
 }
+
+const plugin = (id: string, ...key: string[]) => ['plugins', `io.containerd.${id}`, ...key]
 
 /** Every option of every process, in the order in which they are printed. */
 export const options = [
@@ -25,13 +33,26 @@ export const options = [
     value: '/run/flotilla',
     text: 'Directory for what lives as long as the machine is up: bundles, sockets.',
   },
-  { path: 'address', kind: 'string', value: '/run/flotilla/containerd.sock', text: 'Path of the node socket.' },
+  {
+    path: 'address',
+    kind: 'string',
+    value: '/run/flotilla/containerd.sock',
+    text: 'Path of the node socket.',
+    containerd: [['grpc', 'address']],
+  },
   {
     path: 'node_name',
     kind: 'string',
     value: '',
     text: 'Unique name of this machine in the cluster; its host name when empty.',
   },
+  {
+    path: 'grpc.uid',
+    kind: 'integer',
+    value: 0,
+    text: 'Owner of the node socket, which owner and group may use.',
+  },
+  { path: 'grpc.gid', kind: 'integer', value: 0, text: 'Group of the node socket.' },
   {
     path: 'redis.url',
     kind: 'string',
@@ -152,6 +173,7 @@ export const options = [
     value: 'info',
     oneOf: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'panic'],
     text: 'Least important level that is logged; debug adds a line for each request.',
+    containerd: [['debug', 'level']],
   },
   {
     path: 'metrics.address',
@@ -165,6 +187,7 @@ export const options = [
     value: 'shared',
     oneOf: ['shared', 'isolated'],
     text: 'Whether a namespace may adopt a blob that another one has without sending its bytes.',
+    containerd: [plugin('metadata.v1.bolt', 'content_sharing_policy')],
   },
   { path: 'diff.workers', kind: 'integer', value: 2, text: 'Threads that apply and compare layers.' },
   {
@@ -172,24 +195,29 @@ export const options = [
     kind: 'string',
     value: 'walking',
     text: 'Differs in the order in which they are asked, with commas: `walking` is ours, others are in proxy_plugins.',
+    containerd: [plugin('service.v1.diff-service', 'default')],
+    isList: true,
   },
   {
     path: 'diff.sync_fs',
     kind: 'boolean',
     value: false,
     text: 'Whether every applied layer is synced to disk before the answer.',
+    containerd: [plugin('service.v1.diff-service', 'sync_fs')],
   },
   {
     path: 'registry.hosts_dir',
     kind: 'string',
     value: '/etc/containerd/certs.d:/etc/docker/certs.d',
     text: 'Directories that say how to reach registries (HOST/hosts.toml), separated by colons; the first that has one counts.',
+    containerd: [plugin('transfer.v1.local', 'config_path')],
   },
   {
     path: 'registry.max_concurrent_downloads',
     kind: 'integer',
     value: 6,
     text: 'Downloads of blobs from registries at a time, over all pulls of this node.',
+    containerd: [plugin('transfer.v1.local', 'max_concurrent_downloads')],
   },
   { path: 'events.retention_hours', kind: 'number', value: 24, text: 'How long events can be replayed, hours.' },
   {
@@ -203,48 +231,59 @@ export const options = [
     kind: 'string',
     value: '',
     text: 'File with an empty ext4 (mkfs.ext4 FILE) that snapshots of snapshotter blockfile begin as copies of. Empty: none.',
+    containerd: [plugin('snapshotter.v1.blockfile', 'scratch_file')],
   },
   {
     path: 'opt.path',
     kind: 'string',
     value: '/opt/containerd',
     text: 'Directory into which clients install programs (`ctr install`): shims and runtimes are looked for in its bin first.',
+    containerd: [plugin('internal.v1.opt', 'path')],
   },
   {
     path: 'restart.interval_ms',
     kind: 'integer',
     value: 10_000,
     text: 'Milliseconds between two looks at containers with restart labels.',
+    containerd: [plugin('monitor.container.v1.restart', 'interval'), plugin('internal.v1.restart', 'interval')],
+    isDuration: true,
   },
   {
     path: 'gc.startup_delay_ms',
     kind: 'integer',
     value: 100,
     text: 'Milliseconds from the start to the first garbage collection.',
+    containerd: [plugin('gc.v1.scheduler', 'startup_delay')],
+    isDuration: true,
   },
   {
     path: 'gc.pause_threshold',
     kind: 'number',
     value: 0.02,
     text: 'Largest share of time that garbage collection should take, 0 to 0.5.',
+    containerd: [plugin('gc.v1.scheduler', 'pause_threshold')],
   },
   {
     path: 'gc.deletion_threshold',
     kind: 'integer',
     value: 0,
     text: 'Deletions that start a collection at once; 0: any deletion is enough at the next check.',
+    containerd: [plugin('gc.v1.scheduler', 'deletion_threshold')],
   },
   {
     path: 'gc.mutation_threshold',
     kind: 'integer',
     value: 100,
     text: 'Writes after which the next check starts a collection.',
+    containerd: [plugin('gc.v1.scheduler', 'mutation_threshold')],
   },
   {
     path: 'gc.schedule_delay_ms',
     kind: 'integer',
     value: 0,
     text: 'Milliseconds between a trigger and the collection.',
+    containerd: [plugin('gc.v1.scheduler', 'schedule_delay')],
+    isDuration: true,
   },
 ] as const satisfies readonly Option[]
 

@@ -1,3 +1,5 @@
+import { isTable, type Refuse } from './config-error.ts'
+
 /** A plugin that another program serves on a socket, as containerd's configuration describes it. */
 export interface ProxyPlugin {
   readonly name: string
@@ -22,36 +24,27 @@ export const proxyPluginsText = [
   'enable_remote_snapshot_annotations = "true"',
 ]
 
-/** Why a key cannot be used; the caller knows the file. */
-type Refuse = (key: string, why: string) => Error
-
-const isTable = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
 /** The table `proxy_plugins`: one named table for each plugin. */
 export function readProxyPlugins(table: unknown, refuse: Refuse): ProxyPlugin[] {
-  if (!isTable(table)) throw refuse('proxy_plugins', 'proxy_plugins must be a table of tables')
-  const plugins = Object.entries(table).map(([name, value]) => readOne(name, value, refuse))
-  const [first, second] = plugins.filter(({ type }) => type === 'content')
-  if (first !== undefined && second !== undefined)
-    throw refuse(second.name, `proxy_plugins.${second.name}: there is a content store already, "${first.name}"`)
-  return plugins
+  if (!isTable(table)) throw refuse(['proxy_plugins'], 'proxy_plugins must be a table of tables')
+  return Object.entries(table).map(([name, value]) => readOne(name, value, refuse))
 }
 
 function readOne(name: string, table: unknown, refuse: Refuse): ProxyPlugin {
   const at = `proxy_plugins.${name}`
-  if (!isTable(table)) throw refuse(name, `${at} must be a table`)
+  const wrong = (key: string, why: string) => refuse(['proxy_plugins', name, key], why)
+  if (!isTable(table)) throw refuse(['proxy_plugins', name], `${at} must be a table`)
   const { type, address, platform = '', exports = {}, capabilities = [], ...unknown } = table
-  for (const key of Object.keys(unknown)) throw refuse(key, `unknown key "${at}.${key}"`)
+  for (const key of Object.keys(unknown)) throw wrong(key, `unknown key "${at}.${key}"`)
   if (type !== 'snapshot' && type !== 'diff' && type !== 'content')
-    throw refuse('type', `${at}.type must be "snapshot", "diff" or "content", is ${JSON.stringify(type)}`)
+    throw wrong('type', `${at}.type must be "snapshot", "diff" or "content", is ${JSON.stringify(type)}`)
   if (typeof address !== 'string' || !/^(unix:\/\/)?\/./.test(address))
-    throw refuse('address', `${at}.address must be the path of a socket, is ${JSON.stringify(address)}`)
-  if (typeof platform !== 'string') throw refuse('platform', `${at}.platform must be a string`)
+    throw wrong('address', `${at}.address must be the path of a socket, is ${JSON.stringify(address)}`)
+  if (typeof platform !== 'string') throw wrong('platform', `${at}.platform must be a string`)
   if (!isTable(exports) || !Object.values(exports).every((one) => typeof one === 'string'))
-    throw refuse('exports', `${at}.exports must be a table of strings`)
+    throw wrong('exports', `${at}.exports must be a table of strings`)
   if (!Array.isArray(capabilities) || !capabilities.every((one) => typeof one === 'string'))
-    throw refuse('capabilities', `${at}.capabilities must be a list of strings`)
+    throw wrong('capabilities', `${at}.capabilities must be a list of strings`)
   return {
     name,
     type,

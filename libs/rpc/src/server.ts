@@ -1,4 +1,4 @@
-import { chmod, mkdir, rm } from 'node:fs/promises'
+import { chmod, chown, mkdir, rm } from 'node:fs/promises'
 import type { Server, Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -53,6 +53,8 @@ export interface RpcServerOptions {
 export interface ListenOptions {
   /** Listens with TLS and lets in only callers whose certificate one of the authorities made. */
   readonly tls?: TlsIdentity | undefined
+  /** Who owns a unix socket; this process's user and group when absent. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined
 }
 
 export interface RpcServer extends AsyncDisposable {
@@ -202,7 +204,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
         register(definition, { method, requestStream: true, responseStream: true, handler, codec: rawCodec })
       }
     },
-    async listen(address, { tls } = {}) {
+    async listen(address, { owner, tls } = {}) {
       const path = address.startsWith('unix:') ? address.replace(/^unix:(\/\/)?/, '') : undefined
       if (path !== undefined) {
         await mkdir(dirname(path), { recursive: true, mode: 0o711 })
@@ -211,6 +213,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
       const { port, server } = await bindServer(path ?? address, tls, (socket) => connected(socket, tls))
       servers.push(server)
       if (path !== undefined) {
+        if (owner !== undefined) await chown(path, owner.uid, owner.gid)
         await chmod(path, 0o660)
         sockets.push(path)
         return `unix://${path}`

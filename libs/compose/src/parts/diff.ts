@@ -18,6 +18,7 @@ export const diff: Part = {
       pool,
       tmpDir: join(config.state, 'diff'),
       syncFs: config.diff.syncFs,
+      processors: config.streamProcessors,
     })
     const differs = config.diff.order.map((name) => {
       const plugin = config.proxyPlugins.find((one) => one.type === 'diff' && one.name === name)

@@ -1,0 +1,50 @@
+import { spawnSync } from 'node:child_process'
+import { statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { tempWorld } from '@flotilla/testing'
+import { describe, expect, it } from 'vitest'
+import { startStandalone } from '../harness/standalone.ts'
+import { underTest } from '../harness/system.ts'
+import { repository } from '../harness/versions.ts'
+
+const standalone = (...args: string[]) => spawnSync(join(repository, 'tools/standalone'), args, { encoding: 'utf8' })
+
+describe.skipIf(underTest !== 'standalone')('the configuration file', () => {
+  it('is printed with its defaults and as it holds, and refused with the line', async () => {
+    await using world = await tempWorld({ name: 'e2e-test' })
+    const file = world.join('config.toml')
+    writeFileSync(file, standalone('config', 'default').stdout)
+    const dumped = standalone('config', 'dump', '--config', file, '--node-name', 'here')
+    expect(dumped).toMatchObject({ status: 0, stderr: '' })
+    expect(dumped.stdout).toContain('node_name = "here"')
+    writeFileSync(file, dumped.stdout)
+    expect(standalone('config', 'dump', '--config', file).stdout).toBe(dumped.stdout)
+
+    writeFileSync(file, '[grpc]\nport = 1\n')
+    for (const args of [
+      ['config', 'dump', '--config', file],
+      ['--config', file],
+    ])
+      expect(standalone(...args)).toMatchObject({
+        status: 1,
+        stderr: expect.stringMatching(/config\.toml:2: unknown key "grpc.port"\n$/),
+      })
+    expect(standalone('config', 'migrate')).toMatchObject({ status: 1, stderr: expect.stringContaining('config dump') })
+  })
+
+  it('of containerd gives the socket to a group', async () => {
+    await using world = await tempWorld({ name: 'e2e-test' })
+    const file = world.join('containerd.toml')
+    const text = [
+      'version = 2',
+      '[grpc]',
+      'gid = 65534',
+      '[plugins."io.containerd.gc.v1.scheduler"]',
+      'startup_delay = "1s"',
+    ]
+    writeFileSync(file, text.join('\n'))
+    await using system = await startStandalone(world, ['--config', file])
+    const { uid, gid, mode } = statSync(system.address)
+    expect({ uid, gid, mode: mode & 0o777 }).toEqual({ uid: 0, gid: 65_534, mode: 0o660 })
+  })
+})
