@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { LeasesDefinition, type Resource } from '@flotilla/api/containerd/services/leases/v1/leases'
 import { buildImage, type FaultyRegistry, startFaultyRegistry, type TestImage, until } from '@flotilla/testing'
 import { describe, expect } from 'vitest'
+import { callIn, connectTo } from '../harness/clients.ts'
 import type { Fixture } from '../harness/fixture.ts'
 import { rowsOf } from '../harness/output.ts'
 import { suite } from '../harness/suite.ts'
@@ -23,6 +25,14 @@ async function arrived(ctr: Fixture['ctr']): Promise<number> {
   return Number(/([\d.]+) ?MB/.exec(row?.join(' ') ?? '')?.[1] ?? 0)
 }
 
+/** Has a lease of our own keep something. */
+async function lease({ system, namespace }: Fixture, resource: Resource): Promise<void> {
+  using clients = connectTo(system.address)
+  const leases = clients.of(LeasesDefinition)
+  await leases.create({ id: 'ours', labels: {} }, callIn(namespace))
+  await leases.addResource({ id: 'ours', resource }, callIn(namespace))
+}
+
 /** A registry that stops in the middle of the layer, until it is told to go on. */
 async function stalling(): Promise<{ registry: FaultyRegistry; reference: string; goOn: () => void }> {
   const registry = await startFaultyRegistry({ ranges: true })
@@ -40,11 +50,14 @@ suite(
     describe.each(concerned)('%s', (place) => {
       test(
         `${place} killed in the middle: the next pull goes on with the bytes that are there`,
-        async ({ ctr, start, system }) => {
+        async (fixture) => {
+          const { ctr, start, system } = fixture
           const { registry, reference, goOn } = await stalling()
           await using _ = registry
           const first = start(['images', 'pull', '--plain-http', reference])
           await until('half of the layer', async () => (await arrived(ctr)) >= 2)
+          // A ctr whose daemon is still there gives up its lease when its pull fails, and the bytes with it.
+          await lease(fixture, { type: 'ingests', id: `layer-${layer}` })
           await crash(system, place)
           expect((await first.result).code).not.toBe(0)
           expect(rowsOf(await ctr('snapshots', 'ls'))).toEqual([])
@@ -100,15 +113,18 @@ suite(
     test('twice at once, it downloads each blob once', async ({ ctr, start }) => {
       const { registry, reference, goOn } = await stalling()
       await using _ = registry
-      const pulls = [1, 2, 3].map(() => start(['images', 'pull', '--plain-http', reference]))
+      const pull = () => start(['images', 'pull', '--plain-http', reference])
+      const first = pull()
       await until('a part of the layer', async () => (await arrived(ctr)) >= 2)
-      const begun = layerRequests(registry).length
-      expect(begun).toBe(1)
+      const others = [pull(), pull()]
+      const resolved = () => registry.requests.filter(({ path }) => path.endsWith('/manifests/1')).length
+      await until('all to know what they pull', () => resolved() >= 3)
+      expect(layerRequests(registry).length).toBe(1)
       // The connection that stalls is given up by its user, the others go on where it ended.
       goOn()
-      pulls[0]?.child.kill('SIGINT')
-      for (const pull of pulls.slice(1)) expect((await pull.result).code).toBe(0)
-      await pulls[0]?.result
+      first.child.kill('SIGINT')
+      for (const other of others) expect((await other.result).code).toBe(0)
+      await first.result
       expect(layerRequests(registry).length).toBe(2)
       expect(layerRequests(registry)[1]?.headers.range).toMatch(/^bytes=[2-9]\d{6}-/)
       expect(rowsOf(await ctr('images', 'check'))[0]?.join(' ')).toMatch(/ complete \(2\/2\) .* true$/)
