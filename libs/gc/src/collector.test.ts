@@ -456,6 +456,7 @@ describe('by itself', () => {
   test('checks are so far apart that runs take no more than their share', () => {
     expect(intervalAfter(0, 0.02)).toBeCloseTo(245)
     expect(intervalAfter(100, 0.02)).toBeCloseTo(4_900)
+    expect(intervalAfter(4_000, 0.02)).toBe(10_000)
     expect(intervalAfter(100, 0.9)).toBe(100)
     expect(intervalAfter(100, 0)).toBe(1_000)
   })

@@ -37,13 +37,19 @@ const defaultInterval = 1_000
 const failurePenalty = 1_000
 /** Milliseconds between two looks at the number of deletions, when that alone can start a run. */
 const deletionsPoll = 100
+/**
+ * Milliseconds that a check is never further off. A run holds up no other call here, as it does in containerd; a few that
+ * were slow, since a store was away or the machine busy, shall not keep deleted things on the disk for minutes.
+ */
+const longestInterval = 10_000
 /** Runs whose average length counts. */
 const remembered = 8
 
 /** Milliseconds to the next check, so that runs of this average length take no more than their share of the time. */
 export function intervalAfter(average: number, pauseThreshold: number): number {
   const share = Math.min(pauseThreshold, 0.5)
-  return share > 0 ? Math.max(average, shortestRun) * (1 / share - 1) : defaultInterval
+  if (share <= 0) return defaultInterval
+  return Math.min(Math.max(average, shortestRun) * (1 / share - 1), longestInterval)
 }
 
 interface Caller<T> {
@@ -115,7 +121,6 @@ export class Schedule<T> {
     if (this.#stop.signal.aborted) return
     const callers = this.#callers
     this.#callers = []
-    const began = performance.now()
     let failed = false
     try {
       const { length, answer, failure } = await this.#options.run(callers.length > 0)
@@ -128,7 +133,6 @@ export class Schedule<T> {
       }
     } catch (error) {
       failed = true
-      this.#remember(performance.now() - began)
       for (const { reject } of callers) reject(error)
     }
     this.#planCheck(0, failed ? failurePenalty : 0)

@@ -14,8 +14,8 @@ export interface IngestRequest {
   /** Unless it is not known before. */
   readonly digest?: string
   readonly labels?: Readonly<Record<string, string>>
-  /** The bytes from an offset on. */
-  open(offset: number): AsyncIterable<Uint8Array>
+  /** The bytes from an offset on, until the signal says that nobody takes them any more. */
+  open(offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>
   /** Hears how many bytes are there. */
   moved?(offset: number): void
 }
@@ -70,7 +70,7 @@ async function write(
     // Without a digest nobody knows whose bytes these are; and more than all are not ours.
     if (offset > 0 && (digest === '' || offset > size)) offset = await restart(writer)
     attempt.resumed = offset > 0
-    for await (const data of gathered(request.open(offset))) {
+    for await (const data of gathered(request.open(offset, AbortSignal.any([call.signal, writer.lost])))) {
       ;({ offset } = await writer.send({ action: WriteAction.WRITE, offset, data }))
       request.moved?.(offset)
     }

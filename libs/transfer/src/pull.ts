@@ -131,7 +131,7 @@ async function fetchBlob(
       size: descriptor.size,
       digest: descriptor.digest,
       labels: sourceLabels(repository.reference),
-      open: (offset) => repository.fetch(descriptor, { offset, ranges, signal: call.signal }),
+      open: (offset, signal) => repository.fetch(descriptor, { offset, ranges, signal }),
       moved: (offset) => tracker.moved(descriptor, offset),
     },
     call,
