@@ -82,6 +82,7 @@ async function start(
       url: stores.redis,
       tls: config.redisTls,
       origin: config.nodeName,
+      directEvents: true,
       replicas: config.redisReplicas,
     }),
   )

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Envelope } from '@flotilla/api/containerd/types/types'
 import type { Logger } from '@flotilla/log'
-import { keyOf, type Metadata, namespaceLogKey, tables } from '@flotilla/metadata'
+import { encode, keyOf, type Metadata, namespaceLogKey, tables } from '@flotilla/metadata'
 import { type BlockingReader, createBlockingReader } from './blocking-reader.ts'
 import { asking } from './event-log.ts'
 import { logKey, positionsKey, stateKey } from './keys.ts'
@@ -172,12 +172,14 @@ export function createRelay(deps: { readonly metadata: Metadata; readonly logger
 }
 
 function envelopeOf(namespace: string, entry: StreamEntry): Buffer {
+  // Writers that could have put it into the log themselves leave it whole.
+  const whole = entry.fields.get('envelope')
+  if (whole) return whole
   const [seconds, nanos] = textField(entry, 'time').split('.')
-  const bytes = Envelope.encode({
+  return encode(Envelope, {
     timestamp: { seconds: Number(seconds), nanos: Number(nanos ?? 0) },
     namespace,
     topic: textField(entry, 'topic'),
     event: { typeUrl: textField(entry, 'type'), value: entry.fields.get('value') ?? Buffer.alloc(0) },
-  }).finish()
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  })
 }

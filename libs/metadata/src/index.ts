@@ -21,6 +21,9 @@ export { encode, eventOf, type Update, updateRecord } from './records.ts'
 export { createMetadata, type Metadata, type MetadataOptions } from './store.ts'
 export {
   childrenTable,
+  eventLogKey,
+  eventPositionsKey,
+  eventStateKey,
   keyOf,
   leaseTable,
   namespaceIndexKey,

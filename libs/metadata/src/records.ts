@@ -1,12 +1,10 @@
 import type { WireType } from '@flotilla/rpc'
-import { aborted } from '@flotilla/rpc'
+import { aborted, encoded } from '@flotilla/rpc'
 import type { Plan } from './plan.ts'
 import type { Metadata } from './store.ts'
 
-export const encode = <T>(type: WireType<T>, record: T): Buffer => {
-  const bytes = type.encode(record).finish()
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
+/** A record as it is stored. */
+export const encode: <T>(type: WireType<T>, record: T) => Buffer = encoded
 
 /** One message of the events API, ready for {@link Plan.events}. Events' type URLs are bare message names. */
 export function eventOf<T>(topic: string, typeUrl: string, type: WireType<T>, message: T) {

@@ -1,12 +1,25 @@
+import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { Namespace } from '@flotilla/api/containerd/services/namespaces/v1/namespaces'
+import { Envelope } from '@flotilla/api/containerd/types/types'
 import { notFound } from '@flotilla/rpc'
 import type { Redis } from 'ioredis'
 import { byBytes } from './byte-order.ts'
 import { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
-import type { Outcome, Plan } from './plan.ts'
+import type { OutboxEvent, Outcome, Plan } from './plan.ts'
+import { encode } from './records.ts'
 import { replicating } from './replication.ts'
-import { keyOf, leaseTable, namespaceIndexKey, namespaceLogKey, resourceMember, tables } from './tables.ts'
+import {
+  eventLogKey,
+  eventPositionsKey,
+  eventStateKey,
+  keyOf,
+  leaseTable,
+  namespaceIndexKey,
+  namespaceLogKey,
+  resourceMember,
+  tables,
+} from './tables.ts'
 import { now } from './time.ts'
 
 export interface MetadataOptions extends ConnectionOptions {
@@ -14,6 +27,11 @@ export interface MetadataOptions extends ConnectionOptions {
   readonly origin: string
   /** Replicas that must have a change before it is acknowledged; 0 by default. */
   readonly replicas?: number
+  /**
+   * Whether events go straight to the event log, in the same step as the change that they tell of. Without it they wait
+   * in the namespace's outbox for a relay. Not possible on a Redis Cluster, where it is ignored: the log has a slot of its own.
+   */
+  readonly directEvents?: boolean
 }
 
 /** The shared records of all namespaces. Every method fails UNAVAILABLE at once while Redis is not reachable. */
@@ -48,11 +66,22 @@ interface Scripted {
   flotillaIndexNamespace(...args: string[]): Promise<number>
 }
 
-const asArgument = (value: Uint8Array | string) =>
-  typeof value === 'string' ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+function asArgument(value: Uint8Array): Buffer
+function asArgument(value: Uint8Array | string): Buffer | string
+function asArgument(value: Uint8Array | string): Buffer | string {
+  return typeof value === 'string' ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+}
 
-/** Turns a plan into the key and argument lists of transact.lua. */
-function argumentsOf(namespace: string, plan: Plan, origin: string): { keys: string[]; args: Array<string | Buffer> } {
+/**
+ * Turns a plan into the key and argument lists of transact.lua.
+ * @param log an id for the event log, or '' when events go to the outbox
+ */
+function argumentsOf(
+  namespace: string,
+  plan: Plan,
+  origin: string,
+  log: string,
+): { keys: string[]; args: Array<string | Buffer> } {
   const keys = [
     tables.namespace,
     tables.outbox,
@@ -100,24 +129,31 @@ function argumentsOf(namespace: string, plan: Plan, origin: string): { keys: str
   args.push(plan.lease?.id ?? '', joins.length > 0 ? 'required' : '')
   list(joins, (resource) => args.push(resourceMember(resource)))
   list(plan.lease?.remove, (resource) => args.push(resourceMember(resource)))
-  list(plan.events, (event) => {
-    const time = event.time ?? now()
-    args.push(
-      event.topic,
-      event.typeUrl,
-      asArgument(event.value),
-      `${time.seconds}.${time.nanos}`,
-      event.node ?? origin,
-      event.sequence === undefined ? '' : String(event.sequence),
-    )
-  })
+  const events = plan.events ?? []
+  args.push(String(events.length))
+  if (events.length > 0) {
+    if (log === '') args.push('')
+    else args.push(log, ...[eventLogKey, eventStateKey, eventPositionsKey].map((key) => String(keys.push(key))))
+  }
+  for (const event of events) {
+    const entry = log === '' ? outboxEntry(event) : ['envelope', envelopeOf(namespace, event)]
+    const sequence = event.sequence === undefined ? '' : String(event.sequence)
+    args.push(event.node ?? origin, sequence, String(entry.length), ...entry)
+  }
   list(plan.touches, (resource) => args.push(resourceMember(resource)))
   const creates = plan.createsNamespace ?? plan.writes?.some((write) => write.op === 'set') ?? false
-  args.push(
-    creates ? Buffer.from(Namespace.encode(Namespace.fromPartial({ name: namespace })).finish()) : '',
-    String(plan.deletions ?? 0),
-  )
+  args.push(creates ? encode(Namespace, { name: namespace, labels: {} }) : '', String(plan.deletions ?? 0), namespace)
   return { keys, args }
+}
+
+/** Fields of an entry of the outbox. */
+function outboxEntry({ time = now(), topic, typeUrl, value }: OutboxEvent): Array<string | Buffer> {
+  return ['topic', topic, 'type', typeUrl, 'value', asArgument(value), 'time', `${time.seconds}.${time.nanos}`]
+}
+
+/** An event as clients see it. */
+function envelopeOf(namespace: string, { time = now(), topic, typeUrl, value }: OutboxEvent): Buffer {
+  return encode(Envelope, { timestamp: time, namespace, topic, event: { typeUrl, value: asArgument(value) } })
 }
 
 /** Connects to the metadata store and waits until it answers. */
@@ -131,6 +167,8 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
   const indexed = new Set<string>()
   redis.on('close', () => indexed.clear())
   await connected(redis, options.url)
+  const isCluster = /^cluster_enabled:1/m.test(await redis.info('cluster'))
+  const log = options.directEvents && !isCluster ? randomUUID() : ''
 
   const ask = async <T>(answer: Promise<T>): Promise<T> => {
     try {
@@ -179,7 +217,7 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
       return await ask(type === 'set' ? redis.scard(key) : redis.hlen(key))
     },
     async transact(namespace, plan) {
-      const { keys, args } = argumentsOf(namespace, plan, options.origin)
+      const { keys, args } = argumentsOf(namespace, plan, options.origin, log)
       const [answer] = await replicated(async () => {
         const steps: Promise<unknown>[] = []
         if (!indexed.has(namespace))

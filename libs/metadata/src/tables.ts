@@ -65,3 +65,16 @@ export function parseResourceMember(member: string): Resource {
   const at = member.indexOf('\0')
   return { type: member.slice(0, at), id: member.slice(at + 1) }
 }
+
+/**
+ * Where the log of events lives; one Redis Cluster slot of its own.
+ *
+ * | key | type | content |
+ * |---|---|---|
+ * | `fl:{events}:log` | stream | entry id `SEQUENCE-0` → envelope (protobuf), node, outbox (entry id there), at (ms, when moved) |
+ * | `fl:{events}:state` | hash | log (its id), sequence (last), at (of the last), first (oldest kept), trimmed-at (of the newest forgotten) |
+ * | `fl:{events}:positions` | hash | namespace → id of the last outbox entry that is in the log |
+ */
+export const eventLogKey = 'fl:{events}:log'
+export const eventStateKey = 'fl:{events}:state'
+export const eventPositionsKey = 'fl:{events}:positions'

@@ -29,6 +29,5 @@ export const rawCodec: Codec = {
 
 /** A message in protobuf; large fields are copied once. */
 export function encoded<T>(type: WireType<T>, message: T): Buffer {
-  const bytes = type.encode(message, new BulkWriter()).finish()
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return type.encode(message, new BulkWriter()).finish() as Buffer
 }

@@ -7,11 +7,14 @@
 --         count, then for each write: kind, key index, field, value
 --         lease id ('' for none), 'required' or ''
 --         count, then each resource that joins the lease;  count, then each that leaves it
---         count, then for each event: topic, type url, value, time, node, journal sequence ('' for none)
+--         count of events; when there are any: an id for the event log, taken when it has none yet, and the key indexes
+--         of log, state and positions ('' alone when events go to the outbox); then for each event: node, journal
+--         sequence ('' for none), count, then so many names and values of its entry
 --         count, then each touched resource
 --         the record for a namespace that does not exist yet ('' when this change creates none)
 --         deletions to count
--- Answer  {'ok', id of the last event} or {'check', index from 0, current value} or {'lease'}
+--         the namespace
+-- Answer  {'ok', id of the last event in outbox or log} or {'check', index from 0, current value} or {'lease'}
 --
 -- All checks are made before the first write, so a refused change leaves nothing. The write barrier (dirty list) is
 -- filled in the same step: a collector that has seen an empty list knows that nothing was written since.
@@ -77,17 +80,47 @@ for _ = 1, count() do
 end
 
 local last = ''
-for _ = 1, count() do
-  local topic, type, value, time, node, sequence = take(), take(), take(), take(), take(), take()
-  local fresh = true
-  if sequence ~= '' then
-    local seen = redis.call('HGET', KEYS[7], node)
-    fresh = not seen or tonumber(seen) < tonumber(sequence)
-    if fresh then redis.call('HSET', KEYS[7], node, sequence) end
+local events = count()
+if events > 0 then
+  -- Where log and outbox are in one store, an event goes straight to the log, unless older ones still wait for the relay.
+  local log, logKey, stateKey = take(), nil, nil
+  if log ~= '' then
+    logKey, stateKey = KEYS[tonumber(take())], KEYS[tonumber(take())]
+    local waiting = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+    local positions = KEYS[tonumber(take())]
+    if waiting and waiting[1] ~= redis.call('HGET', positions, ARGV[#ARGV]) then log = '' end
   end
-  if fresh then
-    last = redis.call('XADD', KEYS[2], '*', 'topic', topic, 'type', type, 'value', value, 'time', time, 'node', node)
+  local sequence, stamp
+  for _ = 1, events do
+    local node, number = take(), take()
+    local entry = {}
+    for index = 1, count() do entry[index] = take() end
+    local fresh = true
+    if number ~= '' then
+      local seen = redis.call('HGET', KEYS[7], node)
+      fresh = not seen or tonumber(seen) < tonumber(number)
+      if fresh then redis.call('HSET', KEYS[7], node, number) end
+    end
+    if fresh and log == '' then
+      last = redis.call('XADD', KEYS[2], '*', 'node', node, unpack(entry))
+    elseif fresh then
+      if not sequence then
+        redis.call('HSETNX', stateKey, 'log', log)
+        local state = redis.call('HMGET', stateKey, 'sequence', 'at')
+        sequence = tonumber(state[1] or '0')
+        -- Milliseconds since the epoch, never less than on the entry before: the log is searched by it.
+        local clock = redis.call('TIME')
+        local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+        stamp = string.format('%.0f', math.max(now, tonumber(state[2] or '0')))
+      end
+      sequence = sequence + 1
+      local id = string.format('%.0f', sequence)
+      -- Its place in an outbox, after those of the same millisecond that went there.
+      redis.call('XADD', logKey, id .. '-0', 'node', node, 'outbox', stamp .. '-' .. id, 'at', stamp, unpack(entry))
+      last = id
+    end
   end
+  if sequence then redis.call('HSET', stateKey, 'sequence', string.format('%.0f', sequence), 'at', stamp) end
 end
 
 local touched = count()
