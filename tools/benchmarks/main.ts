@@ -19,7 +19,7 @@ whether the target is met; less is better everywhere.
 
   --peer DIR   directory of containerd, ctr and containerd-shim-runc-v2 (the newest that tools/install unpacked)
   --only NAME  cases to run: names, or beginnings of names, of --list
-  --pairs N    pairs for each case after a warm-up; 5
+  --pairs N    pairs for each case after a warm-up of small size; 5
   --json FILE  results as JSON, written after each case
   --quick      one pair of everything at a small size, no warm-up: shows that the tool works, not how fast we are
   --list       names of the cases
@@ -40,6 +40,9 @@ const { values } = parseArgs({
   },
 })
 
+/** What is to be undone when the program is told to end. */
+let current: AsyncDisposableStack | undefined
+
 if (values.help) process.stdout.write(help)
 else if (values.list) for (const { name } of cases) process.stdout.write(`${name}\n`)
 else await run()
@@ -59,10 +62,10 @@ async function run(): Promise<void> {
   await mkdir(home, { recursive: true })
   const quick = values.quick
   await using images = benchImages(home, quick ? 100 : 1)
-  const bench: Bench = { images, quick, scale: (full, small) => (quick ? small : full) }
+  endWhenTold(images)
   const results: Result[] = []
   for (const one of chosen) {
-    const found = resultsOf(one, await measurePairs(one, bench, peer, pairs))
+    const found = resultsOf(one, await measurePairs(one, images, peer, pairs, quick))
     process.stdout.write(`\n${one.name}\n${tableOf(found)}\n`)
     results.push(...found)
     if (values.json !== undefined)
@@ -71,24 +74,54 @@ async function run(): Promise<void> {
   process.stdout.write(`\nall\n${tableOf(results)}\n`)
 }
 
-async function measurePairs(measured: Case, bench: Bench, peer: string, count: number): Promise<Pair[]> {
-  await measured.prepare?.(bench)
+/** A warm-up is of the small size: it is the page cache and the compiled code that it is for. */
+async function measurePairs(
+  measured: Case,
+  images: Bench['images'],
+  peer: string,
+  count: number,
+  quick: boolean,
+): Promise<Pair[]> {
+  const began = performance.now()
+  const [small, full] = [true, quick].map(
+    (quick): Bench => ({ images, quick, scale: (full, small) => (quick ? small : full) }),
+  ) as [Bench, Bench]
+  await measured.prepare?.(full)
   const pairs: Pair[] = []
-  const warmUps = bench.quick ? 0 : 1
-  for (let round = -warmUps; round < count; round++) {
+  for (let round = quick ? 0 : -1; round < count; round++) {
+    const bench = round < 0 ? small : full
     const ours = await measureOne(measured, 'ours', bench, peer)
     const theirs = await measureOne(measured, 'theirs', bench, peer)
     const what = round < 0 ? 'warm-up' : `pair ${round + 1} of ${count}`
     say(`${measured.name}, ${what}: ours ${inShort(ours)}; theirs ${inShort(theirs)}`)
     if (round >= 0) pairs.push({ ours, theirs })
   }
+  say(`${measured.name} took ${((performance.now() - began) / 1000).toFixed(0)} s`)
   return pairs
 }
 
 async function measureOne(measured: Case, name: SideName, bench: Bench, peer: string): Promise<Readings> {
-  await using world = await tempWorld({ tmpfs: measured.storage === 'tmpfs', name: `bench-${name}` })
-  await using side = await startSide(name, world, peer)
+  await using stack = new AsyncDisposableStack()
+  current = stack
+  const world = stack.use(await tempWorld({ tmpfs: measured.storage === 'tmpfs', name: `bench-${name}` }))
+  const side = stack.use(await startSide(name, world, peer))
+  // Only a run that is cut off leaves any.
+  stack.defer(() => side.removeTasks())
   return await measured.measure(side, bench)
+}
+
+/** Leaves nothing behind when it is interrupted: no containers, daemons, mounts and directories. */
+function endWhenTold(images: AsyncDisposable): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, async () => {
+      say(`${signal}: cleaning up`)
+      try {
+        await current?.disposeAsync()
+        await images[Symbol.asyncDispose]()
+      } finally {
+        process.exit(130)
+      }
+    })
 }
 
 function inShort(readings: Readings): string {

@@ -25,6 +25,8 @@ export interface Side extends AsyncDisposable {
   ctr(...args: readonly string[]): Promise<string>
   /** The same with a shell around it: `$CTR` is `ctr` with address and namespace. */
   shell(script: string): Promise<string>
+  /** Ends and removes all tasks that there still are. */
+  removeTasks(): Promise<void>
   /** Milliseconds of processor time that the daemon and its stores have used so far, without clients and shims. */
   cpu(): number
   /** Bytes of memory that only the daemon and its stores use, shared libraries in proportion. */
@@ -69,13 +71,17 @@ export async function startSide(name: SideName, world: TempWorld, peer: string):
     return (await execute(command, args, options)).stdout
   }
   const ctr = [join(peer, 'ctr'), '--address', address, '--namespace', namespace] as const
+  const shell = (script: string) => run('bash', ['-ceu', `CTR='${ctr.join(' ')}'\n${script}`])
   return {
     name,
     address,
     root,
     readyAfter,
     ctr: (...args) => run(ctr[0], [...ctr.slice(1), ...args]),
-    shell: (script) => run('bash', ['-ceu', `CTR='${ctr.join(' ')}'\n${script}`]),
+    shell,
+    async removeTasks() {
+      await shell('$CTR tasks ls -q | xargs -r -n1 $CTR tasks rm -f >/dev/null')
+    },
     cpu: () => pids().reduce((sum, one) => sum + cpuOf(one), 0),
     memory: () => pids().reduce((sum, one) => sum + memoryOf(one), 0),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
