@@ -54,7 +54,9 @@ export interface Config {
   }
   readonly registry: {
     /** Directories of hosts.toml files, separated by `:`. */
-    readonly hostsDir: string
+    readonly configPath: string
+    /** File with credentials; empty: none. */
+    readonly dockerConfig: string
     readonly maxDownloads: number
   }
   readonly events: { readonly retentionHours: number; readonly retentionCount: number }
@@ -190,7 +192,8 @@ export function loadConfig(settings: Settings = {}): Config {
       order: differs(text('diff.order'), proxyPlugins),
     },
     registry: {
-      hostsDir: text('registry.hosts_dir'),
+      configPath: text('registry.config_path'),
+      dockerConfig: file('registry.docker_config'),
       maxDownloads: number('registry.max_concurrent_downloads'),
     },
     events: { retentionHours: number('events.retention_hours'), retentionCount: number('events.retention_count') },

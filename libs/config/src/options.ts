@@ -206,11 +206,17 @@ export const options = [
     containerd: [plugin('service.v1.diff-service', 'sync_fs')],
   },
   {
-    path: 'registry.hosts_dir',
+    path: 'registry.config_path',
     kind: 'string',
     value: '/etc/containerd/certs.d:/etc/docker/certs.d',
     text: 'Directories that say how to reach registries (HOST/hosts.toml), separated by colons; the first that has one counts.',
     containerd: [plugin('transfer.v1.local', 'config_path')],
+  },
+  {
+    path: 'registry.docker_config',
+    kind: 'string',
+    value: '',
+    text: "Docker's config.json with credentials for registries that clients give none for. Empty: none.",
   },
   {
     path: 'registry.max_concurrent_downloads',

@@ -29,6 +29,8 @@ function askOver(stream: OpenStream, reference: string): CredentialSource {
     const answer = await stream.receive()
     if (answer === undefined) return undefined
     const { authType, secret, username } = unpackAny(authResponse, answer)
+    // Clients say so when they know nobody: theirs is a token for every other answer.
+    if (secret === '' && username === '') return undefined
     switch (authType) {
       case AuthType.CREDENTIALS:
         return { kind: 'password', username, password: secret }

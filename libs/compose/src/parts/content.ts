@@ -2,18 +2,18 @@ import { ContentDefinition } from '@flotilla/api/containerd/services/content/v1/
 import { LocalBlobsDefinition } from '@flotilla/api/flotilla/content/v1/content'
 import { BlobsDefinition } from '@flotilla/api/flotilla/peer/v1/peer'
 import { createContentService } from '@flotilla/content'
-import { createRegistryClient } from '@flotilla/registry'
 import { contentPeers } from '../content-peers.ts'
 import { gaugeContent } from '../gauges.ts'
 import type { Part } from '../part.ts'
 import { pluginClient } from '../plugin-client.ts'
+import { registryClient } from '../registry-client.ts'
 
 export const content: Part = {
   name: 'content',
   serves: [ContentDefinition, LocalBlobsDefinition, BlobsDefinition],
   async build(host) {
     const { config, logger, metadata, metrics, own, serve, serveOnNode, serveToPeers } = host
-    const registries = own(createRegistryClient({ maxDownloads: 4, logger, proxyEnv: process.env }))
+    const registries = registryClient(host)
     const plugin = config.proxyPlugins.find(({ type }) => type === 'content')
     const store = own(
       await createContentService({

@@ -5,16 +5,16 @@ import { LeasesDefinition } from '@flotilla/api/containerd/services/leases/v1/le
 import { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { StreamingDefinition } from '@flotilla/api/containerd/services/streaming/v1/streaming'
 import { TransferDefinition } from '@flotilla/api/containerd/services/transfer/v1/transfer'
-import { createRegistryClient } from '@flotilla/registry'
 import { createStreams, createTransferService } from '@flotilla/transfer'
 import type { Part } from '../part.ts'
+import { registryClient } from '../registry-client.ts'
 
 export const transfer: Part = {
   name: 'transfer',
   serves: [TransferDefinition, StreamingDefinition],
-  async build({ client, config, logger, own, serve }) {
-    const { hostsDir, maxDownloads } = config.registry
-    const registry = own(createRegistryClient({ hostsDir, maxDownloads, logger, proxyEnv: process.env }))
+  async build(host) {
+    const { client, logger, serve } = host
+    const registry = registryClient(host)
     const streams = createStreams()
     serve(StreamingDefinition, streams.service)
     const service = createTransferService({
