@@ -5,7 +5,7 @@ import { archiveOf } from './archive-writer.ts'
 import { sendBytes } from './byte-stream.ts'
 import type { TransferDeps } from './deps.ts'
 import { fromWire } from './descriptor.ts'
-import { underLease } from './lease.ts'
+import { holding } from './lease.ts'
 import type { Progress } from './progress.ts'
 
 export interface NamedImage {
@@ -21,13 +21,12 @@ export async function exportImages(
   progress: Progress,
   call: Call,
 ): Promise<void> {
-  await underLease(deps, call, async (leased) => {
-    progress.report('Exporting')
-    const images = await imagesOf(deps, store, leased)
-    const stream = deps.streams.get(destination.stream, leased)
-    await sendBytes(stream, archiveOf(deps, images, destination, leased))
-    progress.report('Completed export')
-  })
+  progress.report('Exporting')
+  const images = await imagesOf(deps, store, call)
+  const stream = deps.streams.get(destination.stream, call)
+  const targets = images.map(({ target }) => target)
+  await holding(deps, targets, call, (held) => sendBytes(stream, archiveOf(deps, images, destination, held)))
+  progress.report('Completed export')
 }
 
 async function imagesOf(deps: TransferDeps, store: ImageStore, call: Call): Promise<NamedImage[]> {

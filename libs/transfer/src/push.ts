@@ -4,6 +4,7 @@ import { mountSources } from '@flotilla/registry'
 import { type Call, notFound, withCall } from '@flotilla/rpc'
 import type { TransferDeps } from './deps.ts'
 import { fromWire, toWire } from './descriptor.ts'
+import { holding } from './lease.ts'
 import { type Progress, Tracker } from './progress.ts'
 import { repositoryOf } from './registry-access.ts'
 import { childrenOf, selected } from './tree.ts'
@@ -26,11 +27,11 @@ export async function push(
   progress.report(`Pushing to ${to}`)
   progress.report('pushing content', { name: image.name, desc: image.target })
   const repository = repositoryOf(deps, destination, call)
-  {
+  await holding(deps, [target], call, async (held) => {
     using tracker = new Tracker(progress, image.name, 'uploading')
-    const { blobs, manifests } = await partsOf(deps, target, store, tracker, call)
+    const { blobs, manifests } = await partsOf(deps, target, store, tracker, held)
     const pushOne = async (descriptor: Descriptor, signal: AbortSignal) => {
-      const during = withCall(call, { signal })
+      const during = withCall(held, { signal })
       const { info } = await deps.content.info({ digest: descriptor.digest }, during)
       const outcome = await repository.push(descriptor, (offset) => bytesOf(deps, descriptor, offset, during), {
         mountFrom: mountSources(repository.reference, info?.labels ?? {}),
@@ -43,7 +44,7 @@ export async function push(
     await eachAtMost(uploads, blobs, call.signal, pushOne)
     // A registry takes a manifest only when it has all that it names.
     for (const manifest of manifests) await pushOne(manifest, call.signal)
-  }
+  })
   progress.report('pushed content', { name: image.name, desc: toWire(target) })
   progress.conclude(`Completed push to ${to}`, { desc: toWire(target) })
 }
