@@ -41,8 +41,12 @@ const skipped = []
 // Synchronous, so that nothing of ours can come after the last line.
 const say = (line) => writeSync(1, `${line}\n`)
 
+/** Milliseconds after which a check or a suite counts as failed: a few times what the longest needs. */
+const patience = 45 * 60_000
+
 function run(command, args) {
-  const { status } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 1, 1] })
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 1, 1], timeout: patience })
+  if (error !== undefined) say(`${command} ${args[0] ?? ''}: ${error.message}`)
   return status === 0
 }
 
