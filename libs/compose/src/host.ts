@@ -19,12 +19,10 @@ export function createHost(options: HostOptions): Host & AsyncDisposable & { lis
   const { bus, config, network, server } = options
   const local = new Map<string, object>()
   const remote = new Map<string, object>()
-  const owned: AsyncDisposable[] = []
+  const owned = new AsyncDisposableStack()
   const waiting: Array<() => Promise<void>> = []
-  const presence = createPresence({ nats: bus.nats, metadata: options.metadata })
-  owned.push(presence)
-  const peers = createPeers(options.metadata, presence, network.tls)
-  owned.push(peers)
+  const presence = owned.use(createPresence({ nats: bus.nats, metadata: options.metadata }))
+  const peers = owned.use(createPeers(options.metadata, presence, network.tls))
 
   function overGrpc(definition: ServiceDefinition): object {
     const known = remote.get(definition.fullName)
@@ -79,10 +77,7 @@ export function createHost(options: HostOptions): Host & AsyncDisposable & { lis
     onPeer: (definition, node) => late(definition, () => peers.client(definition, node)),
     presence,
     schedule: createScheduler(presence),
-    own(resource) {
-      owned.push(resource)
-      return resource
-    },
+    own: (resource) => owned.use(resource),
     whenListening(then) {
       waiting.push(then)
     },
@@ -92,8 +87,6 @@ export function createHost(options: HostOptions): Host & AsyncDisposable & { lis
     async listening() {
       for (const then of waiting) await then()
     },
-    async [Symbol.asyncDispose]() {
-      for (const resource of owned.reverse()) await resource[Symbol.asyncDispose]()
-    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }

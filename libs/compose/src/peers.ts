@@ -21,6 +21,8 @@ export interface Peers extends AsyncDisposable {
 
 export function createPeers(metadata: Metadata, presence: Presence, tls: TlsIdentity | undefined): Peers {
   const channels = new Map<string, ReturnType<typeof connect>>()
+  /** By the node's name, its address and the service. */
+  const clients = new Map<string, object>()
   let secret: Buffer | undefined
   const learnSecret = () =>
     void clusterSecret(metadata).then(
@@ -40,9 +42,12 @@ export function createPeers(metadata: Metadata, presence: Presence, tls: TlsIden
         learnSecret()
         throw unavailable(`node "${node}": the secret of the cluster is not known yet`)
       }
+      const place = `${node} ${address}`
+      const made = clients.get(`${place} ${definition.fullName}`)
+      if (made !== undefined) return made as ServiceOf<typeof definition>
       const known = secret
-      const channel = channels.get(address) ?? connect(address, { tls, serverName: node })
-      channels.set(address, channel)
+      const channel = channels.get(place) ?? connect(address, { tls, serverName: node })
+      channels.set(place, channel)
       const plain = clientOf(definition, channel) as Record<string, (request: unknown, call: Call) => unknown>
       const signed: Record<string, unknown> = {}
       for (const [key] of methodsOf(definition))
@@ -51,6 +56,7 @@ export function createPeers(metadata: Metadata, presence: Presence, tls: TlsIden
             request,
             withCall(call, { metadata: new Map([...call.metadata, [peerHeader, peerToken(known, address)]]) }),
           )
+      clients.set(`${place} ${definition.fullName}`, signed)
       return signed as ServiceOf<typeof definition>
     },
     async [Symbol.asyncDispose]() {
