@@ -1,4 +1,4 @@
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { buildImage, pushImage, type TempWorld, tempWorld } from '@flotilla/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makeFixture } from '../harness/fixture.ts'
@@ -9,6 +9,7 @@ import { versions } from '../harness/versions.ts'
 
 // Debian's runc shim under other names plays the foreign ones.
 const shim = '/usr/bin/containerd-shim-runc-v2'
+const gvisor = '/usr/bin/runsc'
 
 describe.skipIf(underTest !== 'standalone')('runtimes that are not runc', () => {
   let world: TempWorld
@@ -43,6 +44,19 @@ describe.skipIf(underTest !== 'standalone')('runtimes that are not runc', () => 
       await ctr(...fixture.local('pull', '--plain-http', tools))
       await ctr('install', tools)
       expect(await ctr('run', '--rm', ...runtime, reference, 'c', 'echo', 'hello')).toBe('hello\n')
+      await fixture.finish()
+    })
+
+    // gVisor in place of runc, where Debian's package is installed.
+    it.skipIf(!existsSync(gvisor))('the runc shim runs another runtime than runc', async () => {
+      await using own = await tempWorld({ name: 'e2e-test' })
+      const fixture = await makeFixture(system, version, own)
+      const reference = await fixture.pull()
+      // It has a network of its own, which needs an interface that a test has not.
+      const program = own.join('runsc')
+      writeFileSync(program, `#!/bin/sh\nexec ${gvisor} --network=none "$@"\n`, { mode: 0o755 })
+      const run = ['run', '--rm', '--runc-binary', program, reference, fixture.namespace, 'dmesg']
+      expect(await fixture.ctr(...run)).toContain('Starting gVisor')
       await fixture.finish()
     })
 
