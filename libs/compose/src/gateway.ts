@@ -7,6 +7,7 @@ const inner = [
   'flotilla.node.',
   'flotilla.gc.',
   'flotilla.content.',
+  'flotilla.diff.',
   'flotilla.peer.',
   'flotilla.stdio.v1.NodeLogs',
   'flotilla.cluster.v1.NodePrepull',

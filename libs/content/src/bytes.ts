@@ -49,6 +49,8 @@ export interface Bytes {
    */
   recover(): Promise<Owner[] | undefined>
   ingest(owner: Owner): Promise<StoredIngest | undefined>
+  /** The ingest's file, for readers on this node; undefined where there are no files. */
+  ingestFile(owner: Owner): string | undefined
   /** Makes an ingest, empty or with the bytes of a blob, in place of one that may be there. */
   create(ingest: NewIngest, from?: Digest): Promise<void>
   /** Opens what is there for writing; the signal ends the wait for it. */

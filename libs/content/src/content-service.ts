@@ -12,7 +12,7 @@ import { DirectorySync } from './directory-sync.ts'
 import { diskBytes } from './disk-bytes.ts'
 import { abort, listStatuses, status } from './ingests.ts'
 import { layoutOf, makeDirectories } from './layout.ts'
-import { locate } from './locate.ts'
+import { locate, locateIngest } from './locate.ts'
 import { Arrivals } from './peers/arrivals.ts'
 import { bringNamed } from './peers/bring.ts'
 import { readForPeers, statForPeers } from './peers/for-peers.ts'
@@ -105,6 +105,7 @@ export async function createContentService(deps: ContentServiceDeps): Promise<Co
     },
     blobs: {
       locate: answering((request, call) => locate(store, request, call)),
+      locateIngest: answering((request, call) => locateIngest(store, request, call)),
       sweep: answering((request, call) => sweep(store, request, call)),
       writing: answering(async ({ ref }, call) => ({
         open: store.writers.isHeld(requireNamespace(call), ref),

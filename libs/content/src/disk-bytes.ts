@@ -91,6 +91,7 @@ export function diskBytes(layout: Layout, directories: DirectorySync, node: stri
       }
     },
     file: (digest) => layout.blob(digest),
+    ingestFile: (owner) => dataFile(directoryOf(owner)),
     hash: (digest, size, algorithm, signal) => hashBlob(layout.blob(digest), size, algorithm, signal),
     remove: (digest) => unlink(layout.blob(digest)),
     async *blobs() {

@@ -106,6 +106,7 @@ export function proxiedBytes(remote: ServiceOf<ContentDefinition>, closing: Abor
     size,
     read,
     file: () => undefined,
+    ingestFile: () => undefined,
     async hash(digest, size, algorithm, signal) {
       const hash = createHash(algorithm)
       for await (const data of read(digest, 0, size, signal)) hash.update(data)

@@ -10,6 +10,8 @@ import type { DiffServiceDeps } from './deps.ts'
 export interface OpenBlob extends AsyncDisposable {
   /** Descriptor of a file, or of a pipe where another program has the bytes. */
   readonly fd: number
+  /** Bytes that the file is going to have, when it does not have them yet. */
+  readonly growsTo?: number
   /** Throws when the bytes ended before they were all there. */
   finished(): Promise<void>
 }
@@ -23,6 +25,16 @@ export async function openBlob(deps: DiffServiceDeps, digest: string, call: Call
     if (!(error instanceof RpcError)) throw error
     throw new RpcError(error.code, `failed to get reader from content store: ${error.message}`, { cause: error })
   }
+}
+
+/**
+ * Opens the file that an ingest's bytes come to, of which there will be `size`.
+ *
+ * @throws NOT_FOUND when nobody writes the ingest now
+ */
+export async function openIngest(deps: DiffServiceDeps, ref: string, size: number, call: Call): Promise<OpenBlob> {
+  const { path } = await deps.blobs.locateIngest({ ref }, call)
+  return { ...(await opened(path, `of ingest ${ref}`)), growsTo: size }
 }
 
 async function opened(path: string, digest: string): Promise<OpenBlob> {

@@ -1,4 +1,5 @@
 export type { DiffServiceDeps } from './deps.ts'
 export { createDiffService } from './diff-service.ts'
 export { inOrder } from './in-order.ts'
+export { createLayersService, type LayersServiceDeps, layersElsewhere } from './layers-service.ts'
 export type { StreamProcessor } from './processors.ts'

@@ -25,7 +25,7 @@ function kindOf(name: string, changes: Partial<SnapshotDriver> = {}): DriverKind
   return { name, open: async () => driver }
 }
 const broken: DriverKind = { name: 'broken', open: () => Promise.reject(new Error('no such kernel module')) }
-const request = { id: '7', readonly: false, parents: [], labels: {}, key: '', name: '' }
+const request = { id: '7', readonly: false, parents: [], labels: {}, key: '', name: '', rebased: false }
 
 test('each driver has a directory named as the plugin; one that cannot be opened is listed with the reason', async () => {
   const drivers = await createDrivers({ root: '/r', drivers: [kindOf('one'), broken], logger })

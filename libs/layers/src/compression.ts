@@ -1,6 +1,7 @@
-import { read } from 'node:fs'
+import { fstatSync, read } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { pipeline } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 
@@ -22,8 +23,11 @@ export function detectCompression(start: Uint8Array): Compression {
 const magicLength = 8
 
 export interface LayerSource {
-  /** A file to open, or an open descriptor that is read to its end and not closed. */
-  readonly from: { readonly path: string } | { readonly fd: number }
+  /**
+   * A file to open, or an open descriptor that is read to its end and not closed. With a size it is a file that still
+   * grows to so many bytes, and their coming is waited for.
+   */
+  readonly from: { readonly path: string } | { readonly fd: number; readonly size?: number | undefined }
   /** Whether to look for compression; 'none' takes the bytes as they are. */
   readonly compression: 'detect' | 'none'
 }
@@ -34,7 +38,10 @@ export interface LayerSource {
  */
 export async function* openLayer({ from, compression }: LayerSource, signal: AbortSignal): AsyncGenerator<Buffer> {
   const file = 'path' in from ? await open(from.path, 'r') : undefined
-  const chunks = chunksOf(file?.fd ?? ('fd' in from ? from.fd : -1), signal)
+  const chunks =
+    'fd' in from && from.size !== undefined
+      ? growing(from.fd, from.size, signal)
+      : chunksOf(file?.fd ?? ('fd' in from ? from.fd : -1), signal)
   try {
     if (compression === 'none') {
       yield* chunks
@@ -53,8 +60,8 @@ export async function* openLayer({ from, compression }: LayerSource, signal: Abo
 
 const readAsync = promisify(read)
 
-async function readChunk(fd: number): Promise<Buffer> {
-  const { bytesRead, buffer } = await readAsync(fd, Buffer.allocUnsafe(chunkSize), 0, chunkSize, null)
+async function readChunk(fd: number, position: number | null = null): Promise<Buffer> {
+  const { bytesRead, buffer } = await readAsync(fd, Buffer.allocUnsafe(chunkSize), 0, chunkSize, position)
   return buffer.subarray(0, bytesRead)
 }
 
@@ -71,6 +78,24 @@ async function* chunksOf(fd: number, signal: AbortSignal): AsyncGenerator<Buffer
     }
   } finally {
     await next.catch(() => {})
+  }
+}
+
+/** Milliseconds between looks for more bytes. */
+const lookEvery = 10
+
+/** A file that others still write, until it has so many bytes. */
+async function* growing(fd: number, size: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+  for (let position = 0; position < size; ) {
+    const chunk = await readChunk(fd, position)
+    signal.throwIfAborted()
+    if (chunk.length > 0) {
+      position += chunk.length
+      yield chunk
+      continue
+    }
+    if (fstatSync(fd).nlink === 0) throw new Error(`the file went away at ${position} of ${size} bytes`)
+    await sleep(lookEvery, undefined, { signal })
   }
 }
 

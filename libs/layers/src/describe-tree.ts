@@ -13,6 +13,8 @@ export interface DescribeOptions {
   /** Only these attributes; all when absent. */
   readonly xattrs?: readonly string[]
   readonly times?: boolean
+  /** Leaves out names that are listed but not there: so the kernel shows whiteouts in a directory that only one layer has. */
+  readonly merged?: boolean
 }
 
 /** Path (one character a byte) → one line with everything about it: type, mode, owner, time, content, attributes. */
@@ -25,6 +27,7 @@ export function describeTree(root: string, options: DescribeOptions = {}): Recor
       const path = directory === '' ? name : `${directory}/${name}`
       const full = toPath(`${fromText(root)}/${path}`)
       const stat = lstatx(full)
+      if (stat === undefined && options.merged === true) continue
       if (stat === undefined) throw new Error(`${path} went away`)
       const type = stat.mode & fileType.mask
       const parts = [stat.mode.toString(8), `${stat.uid}:${stat.gid}`]

@@ -1,5 +1,6 @@
+export { type AdoptRequest, adoptParents } from './apply/adopt-parents.ts'
 export type { ApplyRequest, ApplyResult } from './apply/apply-layer.ts'
-export type { LayerTarget } from './apply/layer-writer.ts'
+export type { ImpliedDirectory, LayerTarget } from './apply/layer-writer.ts'
 export type { UpperForm } from './compare/changes.ts'
 export type { CompareRequest } from './compare/compare-trees.ts'
 export type { CompareResult } from './compare/layer-output.ts'

@@ -35,7 +35,9 @@ export async function commit(
     if (active.snapshot.kind !== Kind.ACTIVE) throw failedPrecondition(`snapshot ${key} is not active`)
     const parent =
       wanted.parent !== '' && active.snapshot.parent === '' ? rebased(wanted.parent, asked, driver) : undefined
-    const usage = await drivers.commit({ ...directoryOf(place.snapshotter, active.snapshot), name }, call)
+    const directory = directoryOf(place.snapshotter, active.snapshot)
+    const onto = parent ? { parents: lineage(parent.snapshot), rebased: true } : {}
+    const usage = await drivers.commit({ ...directory, name, ...onto }, call)
     const time = now()
     const committed = Snapshot.fromPartial({
       key: name,

@@ -42,6 +42,7 @@ export function directoryOf(snapshotter: string, snapshot: Snapshot): DirectoryR
     parents: snapshot.parentIds,
     labels: driverLabels(snapshot.labels),
     name: '',
+    rebased: false,
   }
 }
 

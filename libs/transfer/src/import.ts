@@ -3,6 +3,7 @@ import { type Descriptor, kindOf, mediaTypes } from '@flotilla/oci'
 import { type Call, failedPrecondition } from '@flotilla/rpc'
 import { readArchive } from './archive-reader.ts'
 import { receiveBytes } from './byte-stream.ts'
+import { labels } from './content-labels.ts'
 import type { TransferDeps } from './deps.ts'
 import { toWire } from './descriptor.ts'
 import { indexOfDockerArchive } from './docker-archive.ts'
@@ -11,7 +12,6 @@ import { underLease } from './lease.ts'
 import type { Progress } from './progress.ts'
 import { saveImage } from './save-image.ts'
 import { childLabels, childrenOf, parseObject, selected } from './tree.ts'
-import { labels } from './unpack.ts'
 import { unpackImage } from './unpack-images.ts'
 
 /** Takes the images of an archive that a client sends into content, unpacks them and gives them their names. */
@@ -61,7 +61,7 @@ async function complete(deps: TransferDeps, index: Descriptor, store: ImageStore
     const children = await childrenOf(deps, descriptor, call)
     await labels(deps, descriptor.digest, childLabels(children), call)
     const wanted = selected(descriptor, children, store)
-    if (kind === 'manifest') await unpackImage(deps, store, wanted, async () => {}, undefined, call)
+    if (kind === 'manifest') await unpackImage(deps, store, wanted, { ready: async () => {} }, undefined, call)
     else for (const child of wanted) await walk(child)
   }
   await walk(index)

@@ -3,6 +3,7 @@ import { readBlob } from '@flotilla/content-client'
 import { type Descriptor, kindOf, refOf } from '@flotilla/oci'
 import { maxManifestSize, type Repository, sourceLabels } from '@flotilla/registry'
 import { type Call, hasCode, invalidArgument, notFound, RpcError, status, withCall } from '@flotilla/rpc'
+import { labels } from './content-labels.ts'
 import type { TransferDeps } from './deps.ts'
 import { toWire } from './descriptor.ts'
 import { namesOf } from './image-names.ts'
@@ -12,13 +13,15 @@ import { type Progress, Tracker } from './progress.ts'
 import { repositoryOf } from './registry-access.ts'
 import { saveImage } from './save-image.ts'
 import { childLabels, childrenIn, selected } from './tree.ts'
-import { labels } from './unpack.ts'
 import { unpackImage } from './unpack-images.ts'
 
 const legacyManifest = 'application/vnd.docker.distribution.manifest.v1+prettyjws'
 
 /** Connections that share one large blob. */
 const ranges = 2
+
+/** Bytes of a layer from which on it is unpacked while it comes; what is smaller is there as soon as that has begun. */
+const worthFollowing = 4 * 1024 * 1024
 
 /** Fetches an image from a registry, unpacks it and gives it its names. */
 export async function pull(
@@ -66,6 +69,14 @@ interface Fetching {
   readonly name: string
 }
 
+/** A blob on its way. */
+interface Fetch {
+  /** Resolves when it is in content. */
+  readonly ready: Promise<void>
+  /** Resolves to the ingest that its bytes come to, once the first have; to undefined when it is ready before. */
+  readonly arriving: Promise<string | undefined>
+}
+
 /** Brings what a store wants of an image into content, all of it at once, and unpacks it while it comes. */
 async function fetchImage(fetching: Fetching, target: Descriptor, call: Call): Promise<void> {
   const { deps, progress, repository, store } = fetching
@@ -73,7 +84,7 @@ async function fetchImage(fetching: Fetching, target: Descriptor, call: Call): P
   const failed = new AbortController()
   const signal = AbortSignal.any([call.signal, failed.signal])
   const during = withCall(call, { signal })
-  const blobs = new Map<string, Promise<void>>()
+  const blobs = new Map<string, Fetch>()
   const running: Promise<void>[] = []
   const begin = (work: Promise<void>) => {
     work.catch((error: unknown) => failed.abort(error))
@@ -82,26 +93,37 @@ async function fetchImage(fetching: Fetching, target: Descriptor, call: Call): P
   }
 
   /** A blob, once for each image however often it is named. */
-  const fetchOnce = (descriptor: Descriptor): Promise<void> => {
+  const fetchOnce = (descriptor: Descriptor): Fetch => {
     const known = blobs.get(descriptor.digest)
     if (known !== undefined) return known
     tracker.add(descriptor)
-    const work = begin(fetchBlob(deps, repository, descriptor, tracker, during))
-    blobs.set(descriptor.digest, work)
-    return work
+    const arriving = Promise.withResolvers<string | undefined>()
+    const moved = (offset: number) => {
+      tracker.moved(descriptor, offset)
+      if (descriptor.size >= worthFollowing) arriving.resolve(refOf(descriptor))
+    }
+    const ready = begin(fetchBlob(deps, repository, descriptor, tracker, moved, during))
+    void ready.finally(() => arriving.resolve(undefined)).catch(() => {})
+    const fetch = { ready, arriving: arriving.promise }
+    blobs.set(descriptor.digest, fetch)
+    return fetch
+  }
+  const coming = {
+    ready: (child: Descriptor) => fetchOnce(child).ready,
+    arriving: (child: Descriptor) => fetchOnce(child).arriving,
   }
 
   const fetchTree = async (descriptor: Descriptor): Promise<void> => {
     const kind = kindOf(descriptor)
-    await fetchOnce(descriptor)
+    await fetchOnce(descriptor).ready
     if (kind !== 'manifest' && kind !== 'index') return
     const bytes = await readBlob(deps.content, descriptor.digest, maxManifestSize, during)
     const children = childrenIn(bytes, descriptor)
     await labels(deps, descriptor.digest, childLabels(children), during)
     const wanted = selected(descriptor, children, store)
     tracker.children(descriptor, wanted)
-    for (const child of wanted) begin(kind === 'index' ? fetchTree(child) : fetchOnce(child))
-    if (kind === 'manifest') begin(unpackImage(deps, store, wanted, fetchOnce, tracker, during))
+    for (const child of wanted) begin(kind === 'index' ? fetchTree(child) : fetchOnce(child).ready)
+    if (kind === 'manifest') begin(unpackImage(deps, store, wanted, coming, tracker, during))
   }
 
   begin(fetchTree(target))
@@ -120,6 +142,7 @@ async function fetchBlob(
   repository: Repository,
   descriptor: Descriptor,
   tracker: Tracker,
+  moved: (offset: number) => void,
   call: Call,
 ): Promise<void> {
   // Whoever asks for the same blob meanwhile finds it there afterwards.
@@ -132,7 +155,7 @@ async function fetchBlob(
       digest: descriptor.digest,
       labels: sourceLabels(repository.reference),
       open: (offset, signal) => repository.fetch(descriptor, { offset, ranges, signal }),
-      moved: (offset) => tracker.moved(descriptor, offset),
+      moved,
     },
     call,
   )

@@ -1,7 +1,7 @@
 import type { TransferDefinition } from '@flotilla/api/containerd/services/transfer/v1/transfer'
 import { invalidArgument, requireNamespace, type ServiceOf, unimplemented } from '@flotilla/rpc'
 import { nameOf, unpackAny } from './any.ts'
-import type { TransferDeps } from './deps.ts'
+import type { GivenDeps, TransferDeps } from './deps.ts'
 import { echo } from './echo.ts'
 import { exportImages } from './export.ts'
 import { importArchive } from './import.ts'
@@ -11,10 +11,11 @@ import { push } from './push.ts'
 import { tag } from './tag.ts'
 import { Turns } from './turns.ts'
 import { imageExportStream, imageImportStream, imageStore, ociRegistry } from './types.ts'
+import { Unpackings } from './unpackings.ts'
 
 /** The transfer service of a node: what a transfer does follows from the types of its source and destination. */
-export function createTransferService(given: Omit<TransferDeps, 'turns'>): ServiceOf<typeof TransferDefinition> {
-  const deps: TransferDeps = { ...given, turns: new Turns() }
+export function createTransferService(given: GivenDeps): ServiceOf<typeof TransferDefinition> {
+  const deps: TransferDeps = { ...given, turns: new Turns(), unpackings: new Unpackings() }
   return {
     async transfer({ source, destination, options }, call) {
       requireNamespace(call)

@@ -4,6 +4,7 @@ import { type Descriptor, hostPlatform, kindOf, type Platform, rankOf } from '@f
 import { maxManifestSize } from '@flotilla/registry'
 import { type Call, failedPrecondition } from '@flotilla/rpc'
 import type { TransferDeps } from './deps.ts'
+import type { LayerEvents } from './layer-snapshot.ts'
 import type { Tracker } from './progress.ts'
 import { parseObject } from './tree.ts'
 import { defaultSnapshotter, unpack } from './unpack.ts'
@@ -29,20 +30,20 @@ async function readConfig(deps: TransferDeps, config: Descriptor, call: Call): P
 /**
  * Unpacks the layers among a manifest's children as a store wants it, once for each of its snapshotters.
  *
- * @param ready resolves when a child is in content
+ * @param coming says when children are in content
  */
 export async function unpackImage(
   deps: TransferDeps,
   store: ImageStore,
   children: readonly Descriptor[],
-  ready: (child: Descriptor) => Promise<void>,
+  coming: Pick<LayerEvents, 'ready' | 'arriving'>,
   tracker: Tracker | undefined,
   call: Call,
 ): Promise<void> {
   const config = children.find((child) => kindOf(child) === 'config')
   const layers = children.filter((child) => kindOf(child) === 'layer')
   if (config === undefined || layers.length === 0 || store.unpacks.length === 0) return
-  await ready(config)
+  await coming.ready(config)
   const { platform, diffIds } = await readConfig(deps, config, call)
   const snapshotters = new Set(
     store.unpacks
@@ -52,7 +53,7 @@ export async function unpackImage(
   for (const snapshotter of snapshotters)
     await unpack(
       deps,
-      { snapshotter, layers, diffIds, config, ready, told: (layer, event) => tracker?.ended(layer, event) },
+      { snapshotter, layers, diffIds, config, ...coming, told: (layer, event) => tracker?.ended(layer, event) },
       call,
     )
 }

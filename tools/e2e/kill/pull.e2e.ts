@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { lstatSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { LeasesDefinition, type Resource } from '@flotilla/api/containerd/services/leases/v1/leases'
 import { buildImage, type FaultyRegistry, startFaultyRegistry, type TestImage, until } from '@flotilla/testing'
 import { describe, expect } from 'vitest'
@@ -33,6 +35,9 @@ async function lease({ system, namespace }: Fixture, resource: Resource): Promis
   await leases.addResource({ id: 'ours', resource }, callIn(namespace))
 }
 
+/** What the snapshots are: `Active`, `Committed`. */
+const kinds = async (ctr: Fixture['ctr']) => rowsOf(await ctr('snapshots', 'ls')).map((row) => row.at(-1))
+
 /** A registry that stops in the middle of the layer, until it is told to go on. */
 async function stalling(): Promise<{ registry: FaultyRegistry; reference: string; goOn: () => void }> {
   const registry = await startFaultyRegistry({ ranges: true })
@@ -60,15 +65,42 @@ suite(
           await lease(fixture, { type: 'ingests', id: `layer-${layer}` })
           await crash(system, place)
           expect((await first.result).code).not.toBe(0)
-          expect(rowsOf(await ctr('snapshots', 'ls'))).toEqual([])
+          // One that the layer was unpacked into may be there, active; the next pull removes it.
+          expect(await kinds(ctr)).not.toContain('Committed')
           goOn()
           const before = layerRequests(registry).length
           await ctr('images', 'pull', '--plain-http', reference)
           expect(layerRequests(registry)[before]?.headers.range).toMatch(/^bytes=[2-9]\d{6}-/)
           expect(rowsOf(await ctr('images', 'check'))[0]?.join(' ')).toMatch(/ complete \(2\/2\) .* true$/)
+          expect(await kinds(ctr)).toEqual(['Committed'])
         },
         patience,
       )
+    })
+
+    test('a layer is unpacked while it comes, and its snapshot is there once all of it is', async ({
+      ctr,
+      start,
+      system,
+    }) => {
+      const { registry, reference, goOn } = await stalling()
+      await using _ = registry
+      const first = start(['images', 'pull', '--plain-http', reference])
+      const snapshots = join(system.root, 'io.containerd.snapshotter.v1.overlayfs/snapshots')
+      await until('half of the file to be in a snapshot', () =>
+        readdirSync(snapshots).some((id) => {
+          const found = lstatSync(join(snapshots, id, 'fs/noise'), { throwIfNoEntry: false })
+          return (found?.size ?? 0) > 2 * mebibyte
+        }),
+      )
+      expect(await kinds(ctr)).toEqual(['Active'])
+      first.child.kill('SIGKILL')
+      await first.result
+      // The client has gone, and with it the pull and what it had unpacked.
+      await until('the snapshot to go', async () => rowsOf(await ctr('snapshots', 'ls')).length === 0)
+      goOn()
+      await ctr('images', 'pull', '--plain-http', reference)
+      expect(await kinds(ctr)).toEqual(['Committed'])
     })
 
     test('interrupted by its user, it leaves nothing once the lease of that ctr is gone', async ({ ctr, start }) => {

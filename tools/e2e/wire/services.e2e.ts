@@ -99,7 +99,7 @@ const services: readonly Service[] = [
   },
   {
     name: 'diff',
-    serves: [v1('Diff')],
+    serves: [v1('Diff'), 'flotilla.diff.v1.Layers'],
     method: `${v1('Diff')}/Diff`,
     request: trees,
     answers: [{ diff: expect.objectContaining({ mediaType: 'application/vnd.oci.image.layer.v1.tar' }) }],
@@ -164,7 +164,7 @@ const always = [
   'grpc.reflection.v1alpha.ServerReflection',
 ]
 const isForClients = (name: string) =>
-  !/^flotilla\.((node|gc|content|peer)\.|stdio\.v1\.NodeLogs|cluster\.v1\.NodePrepull)/.test(name)
+  !/^flotilla\.((node|gc|content|diff|peer)\.|stdio\.v1\.NodeLogs|cluster\.v1\.NodePrepull)/.test(name)
 const kinds = { unary: v1('Images'), stream: v1('Content') }
 
 suite(

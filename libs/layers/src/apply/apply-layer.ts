@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type LayerSource, openLayer } from '../compression.ts'
 import { TarReader } from '../tar/reader.ts'
-import { type LayerTarget, LayerWriter, type LayerWriterOptions } from './layer-writer.ts'
+import { type ImpliedDirectory, type LayerTarget, LayerWriter, type LayerWriterOptions } from './layer-writer.ts'
 
 export interface ApplyRequest extends LayerWriterOptions {
   readonly source: LayerSource
@@ -13,6 +13,8 @@ export interface ApplyResult {
   readonly digest: string
   /** Bytes. */
   readonly size: number
+  /** Directories to which the layers below add something, see `adoptParents`; each after the one that it lies in. */
+  readonly implied: readonly ImpliedDirectory[]
 }
 
 /**
@@ -33,5 +35,5 @@ export async function applyLayer(request: ApplyRequest, signal: AbortSignal): Pr
   signal.throwIfAborted()
   reader.finish()
   writer.finish()
-  return { digest: `sha256:${hash.digest('hex')}`, size }
+  return { digest: `sha256:${hash.digest('hex')}`, size, implied: writer.implied() }
 }

@@ -54,14 +54,20 @@ export function setXattrs(path: string | Buffer, type: number, xattrs: TarEntry[
 /** Gives a new directory the owner, mode and attributes of another one. Its times are to be set later. */
 export function copyAttributes(from: string | Buffer, found: FileStat, to: TreeDirectory, name: ByteString): void {
   lchownat(to.fd, toPath(name), found.uid, found.gid)
+  copyXattrs(from, to, name, 'all')
+  chmodat(to.fd, toPath(name), found.mode & 0o7777)
+}
+
+/** Gives a directory the extended attributes of another one, or those of them that it has not. */
+export function copyXattrs(from: string | Buffer, to: TreeDirectory, name: ByteString, which: 'all' | 'missing'): void {
   const path = procPath(to, name)
   for (const attribute of llistxattr(from)) {
     const key = bytesToString(attribute)
     if (key.startsWith('trusted.')) continue
+    if (which === 'missing' && lgetxattr(path, attribute) !== undefined) continue
     const value = lgetxattr(from, attribute)
     if (value !== undefined) setXattrs(path, fileType.directory, new Map([[key, value]]))
   }
-  chmodat(to.fd, toPath(name), found.mode & 0o7777)
 }
 
 /** Sets owner, extended attributes, mode and times of a name, in this order: a change of owner clears setuid. */

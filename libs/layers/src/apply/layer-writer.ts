@@ -22,6 +22,13 @@ import { cleanComponents, memberPath } from './member-path.ts'
 import { namesIn, procPath, RootTree, type TreeDirectory } from './root-tree.ts'
 import { overlayWhiteouts, plainWhiteouts, type WhiteoutStyle, whiteoutOf } from './whiteout.ts'
 
+/** A directory that was made because a member lies in it. */
+export interface ImpliedDirectory {
+  readonly path: ByteString
+  /** Whether a later member says what it is. Extended attributes that the layers below have it keeps even then. */
+  readonly described: boolean
+}
+
 /** Where a layer goes. */
 export type LayerTarget =
   /** An overlay's upper directory, written directly; `lowers` nearest first. */
@@ -44,6 +51,8 @@ export class LayerWriter implements EntrySink, Disposable {
   readonly #skipDevices: boolean
   /** Path → times of directories, set when nothing is written into them any more. */
   readonly #directoryTimes = new Map<ByteString, Times>()
+  /** Path → whether a member has described it, of directories made before one did. */
+  readonly #implied = new Map<ByteString, boolean>()
   #file: { readonly fd: number; readonly directory: TreeDirectory; readonly name: ByteString } | undefined
   #entry: TarEntry | undefined
   #written = 0
@@ -103,6 +112,11 @@ export class LayerWriter implements EntrySink, Disposable {
     }
   }
 
+  /** The directories that were made only because members lie in them, parents first. */
+  implied(): ImpliedDirectory[] {
+    return [...this.#implied].map(([path, described]) => ({ path, described }))
+  }
+
   /** Sets what must come last: the times of directories. */
   finish(): void {
     for (const [path, times] of this.#directoryTimes) {
@@ -136,6 +150,9 @@ export class LayerWriter implements EntrySink, Disposable {
     const lower = this.#lowers.adopt(parent, name)
     const path = parent.path === '' ? name : `${parent.path}/${name}`
     if (lower !== undefined) this.#directoryTimes.set(path, { atime: lower.atime, mtime: lower.mtime })
+    // At its end, should it have been there before.
+    this.#implied.delete(path)
+    this.#implied.set(path, false)
     this.#whiteouts.wrote(path)
   }
 
@@ -186,8 +203,10 @@ export class LayerWriter implements EntrySink, Disposable {
   }
 
   #createDirectory(directory: TreeDirectory, name: ByteString, entry: TarEntry): void {
+    const path = directory.path === '' ? name : `${directory.path}/${name}`
     try {
       mkdirat(directory.fd, toPath(name), 0o700)
+      this.#implied.delete(path)
     } catch (error) {
       const found = errnoOf(error) === 'EEXIST' ? this.#tree.stat(directory, name) : undefined
       if (found === undefined) throw error
@@ -197,10 +216,11 @@ export class LayerWriter implements EntrySink, Disposable {
         this.#tree.removeFound(directory, name, found)
         mkdirat(directory.fd, toPath(name), 0o700)
         this.#whiteouts.replacedByDirectory(directory, name, device && rdevMajor === 0 && rdevMinor === 0)
-      }
+        this.#implied.delete(path)
+      } else if (this.#implied.has(path)) this.#implied.set(path, true)
     }
     setMetadata(directory, name, entry, fileType.directory)
-    this.#directoryTimes.set(directory.path === '' ? name : `${directory.path}/${name}`, entryTimes(entry))
+    this.#directoryTimes.set(path, entryTimes(entry))
   }
 
   #link(directory: TreeDirectory, name: ByteString, entry: TarEntry): void {

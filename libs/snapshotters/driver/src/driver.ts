@@ -38,8 +38,14 @@ export interface SnapshotDriver extends AsyncDisposable {
   mounts(directory: Directory): Promise<DriverMount[]>
   /** What the directory needs on disk, without its parents. */
   usage(directory: Directory, signal: AbortSignal): Promise<DiskUsage>
-  /** Does what has to be done before others build upon the directory, and measures it. */
-  commit(directory: Directory & { readonly name: string }, signal: AbortSignal): Promise<DiskUsage>
+  /**
+   * Does what has to be done before others build upon the directory, and measures it. One made without parents may get
+   * some now, where the driver says `rebase`.
+   */
+  commit(
+    directory: Directory & { readonly name: string; readonly rebased: boolean },
+    signal: AbortSignal,
+  ): Promise<DiskUsage>
   /** Takes note that labels meant for drivers have changed; absent where they matter at the beginning only. */
   relabel?(directory: Directory, signal: AbortSignal): Promise<void>
   /** Deletes directories. Unknown ids are no error. */

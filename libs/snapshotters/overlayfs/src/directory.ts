@@ -11,14 +11,20 @@ export interface NewOverlayDirectory {
   readonly parent: string | undefined
 }
 
+/** Gives a directory the owner of another one. */
+export function giveOwner(own: string, parent: string): void {
+  const found = lstatx(parent)
+  if (found !== undefined) lchown(own, found.uid, found.gid)
+}
+
 /** Fills a snapshot's directory. The modes hold whatever the process's umask is. */
 export async function makeDirectory(directory: string, { readonly, owner, parent }: NewOverlayDirectory) {
   const own = join(directory, 'fs')
   await mkdir(own)
   await chmod(own, 0o755)
   // The root of a mount has the owner of the uppermost directory, so it must be that of the tree below.
-  const wanted = owner ?? (parent === undefined ? undefined : lstatx(parent))
-  if (wanted !== undefined) lchown(own, wanted.uid, wanted.gid)
+  if (owner !== undefined) lchown(own, owner.uid, owner.gid)
+  else if (parent !== undefined) giveOwner(own, parent)
   if (readonly) return
   const work = join(directory, 'work')
   await mkdir(work)

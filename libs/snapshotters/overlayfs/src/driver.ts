@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { type DriverKind, diskUsage, openDirectories } from '@flotilla/snapshot-driver'
-import { makeDirectory } from './directory.ts'
+import { giveOwner, makeDirectory } from './directory.ts'
 import { idMappingOf } from './id-mapping.ts'
 import { mountsOf } from './mounts.ts'
 import { overlaySupport } from './support.ts'
@@ -53,9 +53,10 @@ export function overlayfs(options: OverlayfsOptions = {}): DriverKind {
           directories.require([id])
           return await diskUsage(own(id), signal)
         },
-        // Nothing to do: the layer is what was written.
-        async commit({ id }, signal) {
-          directories.require([id])
+        // The layer is what was written; its root looks like that of the tree below, as one made upon it does.
+        async commit({ id, parents, rebased }, signal) {
+          directories.require([id, ...(rebased ? parents : [])])
+          if (rebased && parents[0] !== undefined) giveOwner(own(id), own(parents[0]))
           return await diskUsage(own(id), signal)
         },
         remove: (ids) => directories.remove(ids),

@@ -23,7 +23,7 @@ export interface ProxyOptions {
   readonly exports?: Readonly<Record<string, string>>
 }
 
-type Commitment = Directory & { readonly name: string }
+type Commitment = Directory & { readonly name: string; readonly rebased: boolean }
 
 /** Ids tried in a row that the other program already has: it may have kept what we no longer know. */
 const attempts = 100
@@ -108,14 +108,18 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
       }
 
       /** A second commit, after the record of the first failed, finds it done under the first one's name. */
-      async function commit({ id, labels, name }: Commitment, signal: AbortSignal): Promise<DiskUsage> {
+      async function commit(
+        { id, labels, name, parents, rebased }: Commitment,
+        signal: AbortSignal,
+      ): Promise<DiskUsage> {
         const { namespace, active, committed } = names.get(id)
         const call = callOf(namespace, signal)
         let key = committed
         if (key === '' || !(await isCommitted(key, call))) {
           key = `${namespace}/${id}/${name}`
           await names.put(id, { namespace, active, committed: key })
-          await remote.commit({ snapshotter, name: key, key: active, labels: { ...labels }, parent: '' }, call)
+          const parent = rebased && parents[0] !== undefined ? nameOf(parents[0]) : ''
+          await remote.commit({ snapshotter, name: key, key: active, labels: { ...labels }, parent }, call)
         }
         const { size, inodes } = await remote.usage({ snapshotter, key }, call)
         return { size, inodes }

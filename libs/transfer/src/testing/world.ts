@@ -3,7 +3,7 @@ import type { ImagesDefinition } from '@flotilla/api/containerd/services/images/
 import type { LeasesDefinition } from '@flotilla/api/containerd/services/leases/v1/leases'
 import type { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { createContentService } from '@flotilla/content'
-import { createDiffService } from '@flotilla/diff'
+import { createDiffService, createLayersService } from '@flotilla/diff'
 import { createDrivers } from '@flotilla/drivers'
 import { createCollector } from '@flotilla/gc'
 import { createImagesService } from '@flotilla/images'
@@ -16,7 +16,7 @@ import { type Call, makeCall, type ServiceOf } from '@flotilla/rpc'
 import { createSnapshotsService } from '@flotilla/snapshots'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
 import { startRedis, type TempWorld, tempWorld } from '@flotilla/testing'
-import type { TransferDeps } from '../deps.ts'
+import type { GivenDeps } from '../deps.ts'
 import { createStreams, createTransferService, type Streams } from '../index.ts'
 
 // For tests: the transfer service over the real services that it needs.
@@ -55,7 +55,7 @@ export interface TransferWorld extends AsyncDisposable, Pick<TempWorld, 'join'> 
 
 /** @param changes replace parts that the transfer service is given */
 export async function transferWorld(
-  changes: (deps: Omit<TransferDeps, 'turns'>) => Partial<TransferDeps> = () => ({}),
+  changes: (deps: GivenDeps) => Partial<GivenDeps> = () => ({}),
 ): Promise<TransferWorld> {
   await using stack = new AsyncDisposableStack()
   const world = stack.use(await tempWorld({ tmpfs: true, name: 'transfer' }))
@@ -68,7 +68,10 @@ export async function transferWorld(
   const drivers = stack.use(await createDrivers({ root, drivers: [overlayfs()], logger, protection: 0 }))
   const snapshots = createSnapshotsService({ metadata, drivers: () => drivers, localNode: node })
   const pool = stack.use(createLayerPool({ workers: 1 }))
-  const diff = createDiffService({ content, blobs, pool, tmpDir: world.join('tmp') })
+  const arrivals = stack.use(createLayerPool({ workers: 1 }))
+  const differ = { content, blobs, pool, tmpDir: world.join('tmp') }
+  const diff = createDiffService(differ)
+  const layers = createLayersService({ ...differ, arrivals, maxArrivals: 1 })
   const collector = stack.use(
     createCollector({
       metadata,
@@ -83,7 +86,7 @@ export async function transferWorld(
   const leases = createLeasesService({ metadata, collector })
   const registry = stack.use(createRegistryClient({ logger, maxDownloads: 4 }))
   const streams = createStreams()
-  const deps = { content, diff, images, leases, snapshots, registry, streams, logger }
+  const deps = { content, diff, layers, drivers, images, leases, snapshots, registry, streams, logger }
   const { transfer } = createTransferService({ ...deps, ...changes(deps) })
   const owned = stack.move()
   let namespaces = 0
