@@ -7,6 +7,7 @@ import { hostsFor } from './hosts.ts'
 import { parseReference } from './reference.ts'
 import { createRepository, type Repository } from './repository.ts'
 import { createSlots } from './slots.ts'
+import { type Transcript, transcribed } from './transcript.ts'
 import { createTransport, type Patience } from './transport.ts'
 
 export interface RegistryClientOptions {
@@ -32,6 +33,8 @@ export interface RepositoryOptions {
   readonly hostsDir?: string | undefined
   /** `http` or `https`, for a registry for which nothing is configured. */
   readonly defaultScheme?: string | undefined
+  /** Reads along. */
+  readonly transcript?: Transcript | undefined
 }
 
 /** The way to registries. Repositories of one client share connections and the bound on downloads. */
@@ -45,17 +48,19 @@ export interface RegistryClient extends AsyncDisposable {
 }
 
 export function createRegistryClient(options: RegistryClientOptions): RegistryClient {
-  const transport = createTransport(options.proxyEnv)
+  const shared = createTransport(options.proxyEnv)
   const slots = createSlots(options.maxDownloads)
   const patience: Patience = { dial: 30_000, answer: 60_000, commit: 300_000, stall: 60_000, ...options.patience }
   const retry: RetryOptions = { attempts: 5, delay: 200, longest: 60_000, ...options.retry }
 
   return {
-    repository(text, { headers: given = {}, credentials, hostsDir, defaultScheme } = {}) {
+    repository(text, { headers: given = {}, credentials, hostsDir, defaultScheme, transcript } = {}) {
       const reference = parseReference(text)
       const headers = headersOf(given)
       const sources = [...(credentials ? [credentials] : []), ...(options.credentials ?? [])]
-      const authorizer = createAuthorizer({ transport, patience, sources })
+      const heard = (bodies: boolean) => (transcript ? transcribed(shared, transcript, bodies) : shared)
+      const authorizer = createAuthorizer({ transport: heard(false), patience, sources })
+      const transport = heard(true)
       const connect = async () => {
         const hosts = await hostsFor(reference.host, { hostsDir: hostsDir || options.hostsDir, defaultScheme })
         const { host: registry, repository } = reference
@@ -76,7 +81,7 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
       })
     },
     async [Symbol.asyncDispose]() {
-      transport[Symbol.dispose]()
+      shared[Symbol.dispose]()
     },
   }
 }

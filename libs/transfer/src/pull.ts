@@ -34,7 +34,7 @@ export async function pull(
   const from = `OCI Registry (${source.reference})`
   await underLease(deps, call, async (leased) => {
     progress.report(`Resolving from ${from}`)
-    const repository = repositoryOf(deps, source, leased)
+    await using repository = repositoryOf(deps, source, leased)
     const target: Descriptor = await resolve(repository, leased)
     progress.report(`Pulling from ${from}`)
     progress.report('fetching image content', { name: source.reference, desc: toWire(target) })

@@ -26,7 +26,7 @@ export async function push(
   const to = `OCI Registry (${destination.reference})`
   progress.report(`Pushing to ${to}`)
   progress.report('pushing content', { name: image.name, desc: image.target })
-  const repository = repositoryOf(deps, destination, call)
+  await using repository = repositoryOf(deps, destination, call)
   await holding(deps, [target], call, async (held) => {
     using tracker = new Tracker(progress, image.name, 'uploading')
     const { blobs, manifests } = await partsOf(deps, target, store, tracker, held)

@@ -1,5 +1,6 @@
 import type { TransferDefinition } from '@flotilla/api/containerd/services/transfer/v1/transfer'
-import { invalidArgument, requireNamespace, type ServiceOf, unimplemented } from '@flotilla/rpc'
+import type { Any } from '@flotilla/api/google/protobuf/any'
+import { type Call, invalidArgument, requireNamespace, type ServiceOf, unimplemented } from '@flotilla/rpc'
 import { nameOf, unpackAny } from './any.ts'
 import type { GivenDeps, TransferDeps } from './deps.ts'
 import { echo } from './echo.ts'
@@ -11,11 +12,13 @@ import { push } from './push.ts'
 import { tag } from './tag.ts'
 import { Turns } from './turns.ts'
 import { imageExportStream, imageImportStream, imageStore, ociRegistry } from './types.ts'
+import { withOwnSnapshotters } from './unpack-configurations.ts'
 import { Unpackings } from './unpackings.ts'
 
 /** The transfer service of a node: what a transfer does follows from the types of its source and destination. */
 export function createTransferService(given: GivenDeps): ServiceOf<typeof TransferDefinition> {
   const deps: TransferDeps = { ...given, turns: new Turns(), unpackings: new Unpackings() }
+  const storeOf = (destination: Any, call: Call) => withOwnSnapshotters(deps, unpackAny(imageStore, destination), call)
   return {
     async transfer({ source, destination, options }, call) {
       requireNamespace(call)
@@ -26,14 +29,14 @@ export function createTransferService(given: GivenDeps): ServiceOf<typeof Transf
       const from = nameOf(source)
       const to = nameOf(destination)
       if (from === ociRegistry.name && to === imageStore.name)
-        await pull(deps, unpackAny(ociRegistry, source), unpackAny(imageStore, destination), progress, call)
+        await pull(deps, unpackAny(ociRegistry, source), await storeOf(destination, call), progress, call)
       else if (from === imageStore.name && to === ociRegistry.name)
         await push(deps, unpackAny(imageStore, source), unpackAny(ociRegistry, destination), progress, call)
       else if (from === imageImportStream.name && to === imageStore.name)
         await importArchive(
           deps,
           unpackAny(imageImportStream, source),
-          unpackAny(imageStore, destination),
+          await storeOf(destination, call),
           progress,
           call,
         )

@@ -66,9 +66,13 @@ export function selected(parent: Descriptor, children: readonly Descriptor[], se
   }
   const wanted = children.filter(isWanted)
   if (wanted.length === 0 && children.length > 0) throw notFound(`no match for platform in manifest ${parent.digest}`)
-  const rank = ({ platform }: Descriptor) => (platform === undefined ? platforms.length : rankOf(platforms, platform))
-  if (manifestLimit > 0) return wanted.sort((one, other) => rank(one) - rank(other)).slice(0, manifestLimit)
-  return allMetadata ? [...children] : wanted
+  const rank = ({ platform }: Descriptor) => {
+    const found = platform === undefined ? platforms.length + 1 : rankOf(platforms, platform)
+    return found < 0 ? platforms.length : found
+  }
+  const taken = allMetadata ? [...children] : wanted
+  if (manifestLimit > 0) return taken.sort((one, other) => rank(one) - rank(other)).slice(0, manifestLimit)
+  return taken
 }
 
 /** The labels with which a manifest or index keeps its children from collection. */

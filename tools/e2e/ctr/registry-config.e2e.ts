@@ -77,5 +77,15 @@ describe.skipIf(underTest !== 'standalone' || version === undefined)(
       await write(registry.password)
       expect(await ctr('pull', reference)).toMatchObject(fine)
     })
+
+    it('are read along by a client that asks to, without secrets', async () => {
+      const reference = await pushImage(registry, 'some/hello:1', image)
+      const { code, stderr } = await ctr('pull', '--http-dump', '--http-trace', reference)
+      expect(code).toBe(0)
+      expect(stderr).toContain('HEAD /v2/some/hello/manifests/1 HTTP/1.1')
+      expect(stderr).toContain('authorization: Basic ***')
+      expect(stderr).toMatch(/\* HEAD https:\/\/\S+: 200 after \d+ ms/)
+      expect(stderr).not.toContain(Buffer.from(`${registry.username}:${registry.password}`).toString('base64'))
+    })
   },
 )

@@ -40,6 +40,23 @@ export async function openClientStream(streams: Streams, call: Call): Promise<Cl
   const during = withCall(call, { signal: AbortSignal.any([call.signal, gone.signal]) })
   const answers = streams.service.stream(requests, during)[Symbol.asyncIterator]()
   await answers.next()
+  // As fast as they come, as a connection takes them.
+  const received: Any[] = []
+  let over = false
+  let failure: unknown
+  let came = Promise.withResolvers<void>()
+  void (async () => {
+    try {
+      for (let next = await answers.next(); !next.done; next = await answers.next()) {
+        received.push(next.value)
+        came.resolve()
+      }
+    } catch (error) {
+      failure = error
+    }
+    over = true
+    came.resolve()
+  })()
   return {
     id,
     send(message) {
@@ -47,8 +64,14 @@ export async function openClientStream(streams: Streams, call: Call): Promise<Cl
       wake.resolve()
     },
     async receive() {
-      const next = await answers.next()
-      return next.done ? undefined : next.value
+      for (;;) {
+        const next = received.shift()
+        if (next !== undefined) return next
+        if (failure !== undefined) throw failure
+        if (over) return undefined
+        came = Promise.withResolvers()
+        await came.promise
+      }
     },
     end() {
       ended = true
@@ -56,7 +79,6 @@ export async function openClientStream(streams: Streams, call: Call): Promise<Cl
     },
     leave() {
       gone.abort(new Error('the client was killed'))
-      void answers.return?.(undefined)
     },
   }
 }
