@@ -9,12 +9,15 @@ import { createMetadata } from '@flotilla/metadata'
 import { type Call, clientOf, connect, createRpcServer, hasCode, makeCall, type ServiceOf, status } from '@flotilla/rpc'
 import { startRedis, type TempWorld, tempWorld } from '@flotilla/testing'
 import { createDiffService } from '../diff-service.ts'
+import { createLayersService } from '../layers-service.ts'
 import type { StreamProcessor } from '../processors.ts'
 
 // For tests: a diff service over a real content store.
 
 export interface DiffWorld extends AsyncDisposable, Pick<TempWorld, 'join'> {
   readonly diff: ReturnType<typeof createDiffService>
+  /** One layer at a time is unpacked as it arrives. */
+  readonly layers: ReturnType<typeof createLayersService>
   readonly content: Awaited<ReturnType<typeof createContentService>>['content']
   readonly call: Call
   /** Adds bytes to the content of a namespace. */
@@ -34,11 +37,15 @@ export async function diffWorld(processors: StreamProcessor[] = [], proxied = fa
   )
   const { content, blobs } = store
   const pool = stack.use(createLayerPool({ workers: 2 }))
-  const diff = createDiffService({ content, blobs, pool, tmpDir: world.join('tmp'), processors })
+  const deps = { content, blobs, pool, tmpDir: world.join('tmp'), processors }
+  const diff = createDiffService(deps)
+  const arrivals = stack.use(createLayerPool({ workers: 1 }))
+  const layers = createLayersService({ ...deps, arrivals, maxArrivals: 1 })
   const call = makeCall({ namespace: 'default' })
   return {
     join: world.join,
     diff,
+    layers,
     content,
     call,
     async put(digest, bytes, labels = {}, as = call) {

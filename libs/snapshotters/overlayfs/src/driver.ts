@@ -55,8 +55,9 @@ export function overlayfs(options: OverlayfsOptions = {}): DriverKind {
         },
         // The layer is what was written; its root looks like that of the tree below, as one made upon it does.
         async commit({ id, parents, rebased }, signal) {
-          directories.require([id, ...(rebased ? parents : [])])
-          if (rebased && parents[0] !== undefined) giveOwner(own(id), own(parents[0]))
+          const nearest = rebased ? parents[0] : undefined
+          directories.require(nearest === undefined ? [id] : [id, nearest])
+          if (nearest !== undefined) giveOwner(own(id), own(nearest))
           return await diskUsage(own(id), signal)
         },
         remove: (ids) => directories.remove(ids),
