@@ -2,7 +2,7 @@ import { type ChannelOptions, Client, type CallOptions as GrpcCallOptions } from
 import type { Call } from './call.ts'
 import { encoded } from './codec.ts'
 import { type RpcError, status, toRpcError, unavailable } from './errors.ts'
-import { maxMessageBytes } from './incoming-call.ts'
+import { maxMessageBytes } from './message-reader.ts'
 import { toMetadata } from './metadata.ts'
 import { type MessageSource, messagesOf } from './readable.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition, type ServiceOf } from './service.ts'

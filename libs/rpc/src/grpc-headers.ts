@@ -5,6 +5,8 @@ import type { Field } from './http2/hpack.ts'
 export interface GrpcHeaders extends Pick<Call, 'namespace' | 'lease' | 'metadata'> {
   /** `/SERVICE/METHOD` */
   readonly path: string
+  /** Whether they are against RFC 9113, section 8.2 and 8.3. */
+  readonly malformed: boolean
   /** HTTP status to refuse it with: it is no gRPC. */
   readonly refuse: number | undefined
   /** Milliseconds until its client's deadline; undefined without one, NaN when it cannot be read. */
@@ -38,6 +40,7 @@ export function grpcHeaders(fields: readonly Field[]): GrpcHeaders {
   }
   const headers: GrpcHeaders = {
     path: first.get(':path') ?? '',
+    malformed: isMalformed(fields),
     refuse: first.get(':method') !== 'POST' ? 405 : /^application\/grpc(?:$|[+;])/.test(contentType) ? undefined : 415,
     timeout: timeoutOf(first.get('grpc-timeout')),
     encoding: first.get('grpc-encoding') ?? 'identity',
@@ -56,4 +59,25 @@ function timeoutOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   const [, digits, unit = ''] = /^(\d{1,8})([HMSmun])$/.exec(text) ?? []
   return Number(digits) * (milliseconds[unit] ?? Number.NaN)
+}
+
+const pseudo = new Set([':method', ':path', ':scheme', ':authority'])
+/** Of HTTP/1, and without a meaning here. */
+const ofConnections = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade'])
+
+function isMalformed(fields: readonly Field[]): boolean {
+  const seen = new Set<string>()
+  let plain = false
+  for (const [name, value] of fields) {
+    if (name.startsWith(':')) {
+      if (plain || seen.has(name) || !pseudo.has(name)) return true
+      seen.add(name)
+    } else {
+      plain = true
+      if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name) || ofConnections.has(name)) return true
+      if (name === 'te' && value !== 'trailers') return true
+    }
+    if (/[\0\r\n]/.test(value)) return true
+  }
+  return !seen.has(':method') || !seen.has(':path')
 }

@@ -1,20 +1,18 @@
-import { gunzipSync, inflateSync } from 'node:zlib'
-import { internal, type RpcError, resourceExhausted, status, unimplemented } from './errors.ts'
+import { internal, type RpcError, resourceExhausted, status, toRpcError } from './errors.ts'
 import type { GrpcHeaders } from './grpc-headers.ts'
+import { errorCode } from './http2/frames.ts'
 import { type Field, headerBlock } from './http2/hpack.ts'
 import type { Stream, StreamTaker } from './http2/stream.ts'
+import { MessageReader, prefixBytes } from './message-reader.ts'
 
-/** Largest message in either direction, bytes; containerd's own limit. */
-export const maxMessageBytes = 16 * 1024 * 1024
-
-/** Flag and length before each message. */
-const prefixBytes = 5
+/** Answers, in bytes, that may wait for the windows of one connection; those of a call beyond it are not sent. */
+const maxUnsentBytes = 256 * 1024 * 1024
 
 const contentType: Field = ['content-type', 'application/grpc']
 const openingBlock = headerBlock([[':status', '200'], contentType])
 const okBlock = headerBlock([['grpc-status', '0']])
 
-/** Longest time that a timer counts, milliseconds. */
+/** Longest time that a timer counts, milliseconds: 24 days. A call that may take longer has no timer. */
 const longestTimer = 0x7fff_ffff
 
 /** How a call ended, for its client. */
@@ -42,11 +40,9 @@ export class IncomingCall implements StreamTaker {
   readonly deadline: number | undefined
   taker: CallTaker | undefined
   readonly #stream: Stream
-  #messages: Buffer[] = []
+  readonly #reader: MessageReader
   #ended: boolean
   #failure: RpcError | undefined
-  #prefix: Buffer = Buffer.alloc(0)
-  #partial: { readonly bytes: Buffer; length: number; readonly compressed: boolean } | undefined
   #opened = false
   #finished = false
   readonly #timer: NodeJS.Timeout | undefined
@@ -55,11 +51,12 @@ export class IncomingCall implements StreamTaker {
     this.#stream = stream
     this.headers = headers
     this.#ended = ended
+    this.#reader = new MessageReader(headers.encoding, (bytes) => stream.expect(bytes))
     stream.taker = this
     const { timeout } = headers
     if (timeout === undefined) return
     this.deadline = Date.now() + timeout
-    if (!Number.isNaN(timeout)) this.#timer = setTimeout(() => this.#expire(), Math.min(timeout, longestTimer))
+    if (timeout <= longestTimer) this.#timer = setTimeout(() => this.#expire(), timeout)
   }
 
   /** Whether all requests came; those not taken yet are still there. */
@@ -72,16 +69,33 @@ export class IncomingCall implements StreamTaker {
     return this.#failure
   }
 
-  /** The next request that is there. */
-  take(): Buffer | undefined {
-    const message = this.#messages.shift()
-    if (this.#messages.length === 0) this.#stream.consumed()
-    return message
+  /** Whether bytes came behind the next request. */
+  get more(): boolean {
+    return this.#reader.more
   }
 
-  /** Sends a message; false when the next one should wait until it is drained. */
+  /** The next request that is there. */
+  take(): Buffer | undefined {
+    if (this.#failure || this.#finished) return undefined
+    try {
+      const taken = this.#reader.take()
+      if (taken) this.#stream.consumed(taken.size)
+      else if (this.#ended && !this.#reader.empty) throw internal('a message that is cut off')
+      return taken?.message
+    } catch (error) {
+      this.#failure = toRpcError(error)
+      return undefined
+    }
+  }
+
+  /**
+   * Sends a message; false when the next one should wait until it is drained. RESOURCE_EXHAUSTED when too much waits for
+   * a client that does not take what it asked for.
+   */
   write(message: Buffer): boolean {
     if (this.#finished) return true
+    if (this.#stream.connection.unsent + message.length > maxUnsentBytes)
+      throw resourceExhausted(`more than ${maxUnsentBytes} bytes of answers wait for their client to take them`)
     this.#open()
     const bytes = Buffer.allocUnsafe(prefixBytes + (message.length < 4096 ? message.length : 0))
     bytes[0] = 0
@@ -97,7 +111,6 @@ export class IncomingCall implements StreamTaker {
     if (this.#finished) return
     this.#finished = true
     clearTimeout(this.#timer)
-    this.#messages = []
     if (code === status.OK && metadata.length === 0) {
       this.#open()
       this.#stream.end(okBlock)
@@ -117,26 +130,33 @@ export class IncomingCall implements StreamTaker {
     this.#stream.end(headerBlock([[':status', String(httpStatus)]]))
   }
 
+  /** Does as if the call had never come: its client may make it again. */
+  turnAway(): void {
+    this.#leave(errorCode.refusedStream)
+  }
+
+  /** Ends a call whose headers are against the protocol. */
+  breach(): void {
+    this.#leave(errorCode.protocol)
+  }
+
   data(bytes: Buffer, ended: boolean): void {
     if (this.#finished) return
+    if (ended) this.#ended = true
     if (this.#failure === undefined)
       try {
-        this.#read(bytes)
-        if (ended && (this.#partial || this.#prefix.length > 0)) throw internal('a message that is cut off')
+        this.#reader.push(bytes)
+        if (ended && !this.#reader.ready && !this.#reader.empty) throw internal('a message that is cut off')
       } catch (error) {
-        this.#failure = error as RpcError
+        this.#failure = toRpcError(error)
       }
-    if (ended) this.#ended = true
-    // Only complete messages that wait are held back; a message in the making must go on.
-    if (this.#messages.length === 0) this.#stream.consumed()
-    if (ended || this.#failure || this.#messages.length > 0) this.taker?.received()
+    if (ended || this.#failure || this.#reader.ready) this.taker?.received()
   }
 
   cut(): void {
     if (this.#finished) return
     this.#finished = true
     clearTimeout(this.#timer)
-    this.#messages = []
     this.taker?.cut('left')
   }
 
@@ -150,64 +170,18 @@ export class IncomingCall implements StreamTaker {
     this.#stream.headers(openingBlock)
   }
 
+  #leave(code: number): void {
+    this.#finished = true
+    clearTimeout(this.#timer)
+    this.#stream.reset(code)
+  }
+
   #expire(): void {
     if (this.#finished) return
-    this.finish({ code: status.DEADLINE_EXCEEDED, message: 'context deadline exceeded', metadata: [] })
+    // A client that has not taken what it was sent before will not take more now.
+    if (this.#stream.unsent > 0) this.#leave(errorCode.cancel)
+    else this.finish({ code: status.DEADLINE_EXCEEDED, message: 'context deadline exceeded', metadata: [] })
     this.taker?.cut('late')
-  }
-
-  #read(chunk: Buffer): void {
-    let bytes = chunk
-    while (bytes.length > 0) {
-      const partial = this.#partial
-      if (partial) {
-        const copied = bytes.copy(partial.bytes, partial.length)
-        partial.length += copied
-        bytes = bytes.subarray(copied)
-        if (partial.length < partial.bytes.length) return
-        this.#partial = undefined
-        this.#push(partial.bytes, partial.compressed)
-        continue
-      }
-      if (this.#prefix.length > 0) {
-        bytes = Buffer.concat([this.#prefix, bytes])
-        this.#prefix = Buffer.alloc(0)
-      }
-      if (bytes.length < prefixBytes) {
-        this.#prefix = bytes
-        return
-      }
-      const compressed = (bytes[0] ?? 0) !== 0
-      const size = bytes.readUInt32BE(1)
-      if (size > maxMessageBytes) throw tooLarge(size)
-      const end = prefixBytes + size
-      if (bytes.length >= end) {
-        this.#push(bytes.subarray(prefixBytes, end), compressed)
-        bytes = bytes.subarray(end)
-        continue
-      }
-      const whole = Buffer.allocUnsafeSlow(size)
-      this.#partial = { bytes: whole, length: bytes.copy(whole, 0, prefixBytes), compressed }
-      return
-    }
-  }
-
-  #push(bytes: Buffer, compressed: boolean): void {
-    this.#messages.push(compressed ? decompressed(bytes, this.headers.encoding) : bytes)
-  }
-}
-
-const tooLarge = (size: number | string) =>
-  resourceExhausted(`grpc: received message larger than max (${size} vs. ${maxMessageBytes})`)
-
-function decompressed(bytes: Buffer, encoding: string): Buffer {
-  const decompress = encoding === 'gzip' ? gunzipSync : encoding === 'deflate' ? inflateSync : undefined
-  if (decompress === undefined) throw unimplemented(`message compressed with "${encoding}"`)
-  try {
-    return decompress(bytes, { maxOutputLength: maxMessageBytes })
-  } catch (error) {
-    if (error instanceof RangeError) throw tooLarge('more')
-    throw internal(`a message that cannot be decompressed: ${error instanceof Error ? error.message : error}`)
   }
 }
 

@@ -2,13 +2,20 @@ import { createServer, type ListenOptions, type Server, type Socket } from 'node
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import type { TlsIdentity } from './tls.ts'
 
+/**
+ * Of connections to other machines: the kernel asks a silent one after this many milliseconds whether it still is there.
+ */
+const options = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }
+/** Milliseconds for the handshake of TLS. */
+const handshakeLimit = 20_000
+
 /** A server that listens on the path of a socket or on `host:port`, and the port it got. */
 export function bindServer(
   address: string,
   tls: TlsIdentity | undefined,
   connected: (socket: Socket) => void,
 ): Promise<{ readonly server: Server; readonly port: number }> {
-  const server = tls ? tlsServer(tls, connected) : createServer({ noDelay: true }, connected)
+  const server = tls ? tlsServer(tls, connected) : createServer(options, connected)
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(whereOf(address), () => {
@@ -24,11 +31,14 @@ export function bindServer(
 /** Both sides show a certificate: whoever has none, or one of another authority, does not get past the handshake. */
 function tlsServer(tls: TlsIdentity, connected: (socket: Socket) => void): Server {
   const identity = () => ({ ca: tls.ca, cert: tls.cert, key: tls.key })
-  const options = { requestCert: true, rejectUnauthorized: true, ALPNProtocols: ['h2'], noDelay: true }
-  const server = createTlsServer({ ...identity(), ...options }, (socket: TLSSocket) => {
-    if (socket.alpnProtocol === 'h2') connected(socket)
-    else socket.destroy()
-  })
+  const required = { requestCert: true, rejectUnauthorized: true, ALPNProtocols: ['h2'] }
+  const server = createTlsServer(
+    { ...identity(), ...options, ...required, handshakeTimeout: handshakeLimit },
+    (socket: TLSSocket) => {
+      if (socket.alpnProtocol === 'h2') connected(socket)
+      else socket.destroy()
+    },
+  )
   const { provider } = tls
   if (provider !== undefined) {
     const renew = () => server.setSecureContext(identity())

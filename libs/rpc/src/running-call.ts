@@ -2,6 +2,8 @@ import type { Call } from './call.ts'
 import { canceled, type RpcError } from './errors.ts'
 import type { CallTaker, IncomingCall } from './incoming-call.ts'
 
+const nobody = () => {}
+
 /**
  * A call that is being answered. Whatever its method waits for, a call that is cut (by its client, its deadline or the
  * server's end) is over at once.
@@ -14,6 +16,9 @@ export class RunningCall implements CallTaker {
   #wakeReader = () => {}
   #wakeWriter = () => {}
   #reject: ((reason: unknown) => void) | undefined
+  /** Work that was begun and has not settled, also after the call is over. */
+  #working = 0
+  #idle = () => {}
 
   constructor(incoming: IncomingCall) {
     const { deadline, headers } = incoming
@@ -48,8 +53,31 @@ export class RunningCall implements CallTaker {
     return new Promise((resolve, reject) => {
       this.#reject = reject
       if (this.call.signal.aborted) reject(this.call.signal.reason)
-      Promise.resolve(work).then(resolve, reject)
+      this.#follow(work, resolve, reject)
     })
+  }
+
+  /** Tells when nothing that the call began goes on any more, which can be after its end. */
+  whenIdle(tell: () => void): void {
+    if (this.#working === 0) tell()
+    else this.#idle = tell
+  }
+
+  #follow<T>(work: PromiseLike<T> | T, done: (value: T) => void, failed: (reason: unknown) => void): void {
+    this.#working++
+    const settled = () => {
+      if (--this.#working === 0) this.#idle()
+    }
+    Promise.resolve(work).then(
+      (value) => {
+        settled()
+        done(value)
+      },
+      (reason) => {
+        settled()
+        failed(reason)
+      },
+    )
   }
 
   /** The requests of a stream, one at a time; its client may send no more than fit its window before they are taken. */
@@ -72,11 +100,11 @@ export class RunningCall implements CallTaker {
     let finished = false
     try {
       for (;;) {
+        // What fails on its own has ended itself.
+        finished = true
         const next = await this.wait(iterator.next())
-        if (next.done) {
-          finished = true
-          return
-        }
+        if (next.done) return
+        finished = false
         if (this.#incoming.write(encode(next.value))) continue
         await new Promise<void>((resolve) => {
           this.#wakeWriter = resolve
@@ -84,12 +112,9 @@ export class RunningCall implements CallTaker {
         })
         signal.throwIfAborted()
       }
-    } catch (error) {
-      if (!signal.aborted) finished = true
-      throw error
     } finally {
       // Not awaited: a generator blocked in its own await only ends when that settles, which its signal brings about.
-      if (!finished) void Promise.resolve(iterator.return?.()).catch(() => {})
+      if (!finished || signal.aborted) this.#follow(iterator.return?.(), nobody, nobody)
     }
   }
 }

@@ -19,15 +19,19 @@ import {
   unimplemented,
 } from './errors.ts'
 import { grpcHeaders } from './grpc-headers.ts'
-import { Connection } from './http2/connection.ts'
-import { IncomingCall, maxMessageBytes } from './incoming-call.ts'
+import { Connection, maxStreams } from './http2/connection.ts'
+import { IncomingCall } from './incoming-call.ts'
 import { bindServer } from './listen.ts'
+import { maxMessageBytes } from './message-reader.ts'
 import { RunningCall } from './running-call.ts'
 import { type MethodDefinition, methodsOf, type ServiceDefinition } from './service.ts'
 import type { TlsIdentity } from './tls.ts'
 
 /** Milliseconds for the words that a call was cut to reach its client. */
 const cutLimit = 500
+
+/** Milliseconds of silence after which a client on another machine is asked whether it is there. */
+const silenceLimit = 30_000
 
 /** One finished call, for logs and metrics. */
 export interface CallRecord {
@@ -82,6 +86,16 @@ export type RawHandler = (
 
 type Handler = (request: unknown, call: Call) => unknown
 
+/** The other end of a connection. */
+interface Peer {
+  caller(): Caller
+  /**
+   * Calls that methods work on for it, those too that it gave up: it may not have more of them than streams by beginning
+   * calls and resetting them.
+   */
+  working: number
+}
+
 /** A method as it is offered; one that passes bytes on is a stream both ways whatever its kind. */
 interface Registration {
   readonly definition: ServiceDefinition
@@ -112,34 +126,39 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   }
 
   function connected(socket: Socket, tls: TlsIdentity | undefined): void {
-    const connection = new Connection(socket, (stream, fields, ended) => {
-      const incoming = new IncomingCall(stream, grpcHeaders(fields), ended)
-      begin(incoming, () => callerOf(socket, tls))
-    })
+    const peer: Peer = { caller: () => callerOf(socket, tls), working: 0 }
+    const connection = new Connection(socket, (stream, fields, ended) =>
+      begin(new IncomingCall(stream, grpcHeaders(fields), ended), peer),
+    )
+    // A process of this machine does not go without its socket's closing.
+    if (socket.remoteAddress !== undefined) connection.probe(silenceLimit)
     connections.add(connection)
     socket.once('close', () => connections.delete(connection))
   }
 
   /** Finds the method of a call, and has it answered once its request is there. */
-  function begin(incoming: IncomingCall, caller: () => Caller): void {
-    const { path, refuse, timeout } = incoming.headers
+  function begin(incoming: IncomingCall, peer: Peer): void {
+    const { malformed, path, refuse, timeout } = incoming.headers
     const registration = registered.get(path)
-    if (refuse !== undefined) incoming.refuse(refuse)
+    if (malformed) incoming.breach()
+    else if (refuse !== undefined) incoming.refuse(refuse)
     else if (Number.isNaN(timeout)) fail(incoming, internal('malformed grpc-timeout'))
     else if (registration === undefined) fail(incoming, unknownMethod(path, services))
-    else if (registration.requestStream) void carryOut(registration, incoming, caller, undefined)
+    else if (peer.working >= maxStreams) incoming.turnAway()
+    else if (registration.requestStream) void carryOut(registration, incoming, peer, undefined)
     else {
-      const received = () => beginUnary(registration, incoming, caller)
+      const received = () => beginUnary(registration, incoming, peer)
       incoming.taker = { received, cut() {}, drained() {} }
       if (incoming.ended) received()
     }
   }
 
-  function beginUnary(registration: Registration, incoming: IncomingCall, caller: () => Caller): void {
-    if (incoming.failure) fail(incoming, incoming.failure)
-    if (incoming.failure || !incoming.ended) return
+  function beginUnary(registration: Registration, incoming: IncomingCall, peer: Peer): void {
+    const tooMany = incoming.more
+    if (!incoming.ended && !tooMany && !incoming.failure) return
     const message = incoming.take()
-    if (message !== undefined && incoming.take() === undefined) void carryOut(registration, incoming, caller, message)
+    if (incoming.failure) fail(incoming, incoming.failure)
+    else if (message !== undefined && !tooMany) void carryOut(registration, incoming, peer, message)
     else fail(incoming, unimplemented(`${incoming.headers.path} takes one message`))
   }
 
@@ -147,18 +166,19 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   async function carryOut(
     registration: Registration,
     incoming: IncomingCall,
-    caller: () => Caller,
+    peer: Peer,
     message: Buffer | undefined,
   ): Promise<void> {
     const { codec, definition, handler, method, responseStream } = registration
     const started = performance.now()
     const current = new RunningCall(incoming)
     running.add(current)
+    peer.working++
     const encode = (answer: unknown) => sized(codec.responseSerialize(answer))
     let { call } = current
     let failure: RpcError | undefined
     try {
-      const admission = within(registration, admit(call, { definition, method }, caller()))
+      const admission = within(registration, admit(call, { definition, method }, peer.caller()))
       call = admission.call
       const request =
         message === undefined
@@ -174,6 +194,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
       failure = toRpcError(error)
     }
     running.delete(current)
+    current.whenIdle(() => peer.working--)
     incoming.finish(failure ? endOf(failure) : ok)
     options.observe?.({
       service: definition.fullName,

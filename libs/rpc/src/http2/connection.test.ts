@@ -15,6 +15,7 @@ import {
 } from '@flotilla/api/containerd/services/content/v1/content'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { createRpcServer, invalidArgument, type RpcServer, type ServiceOf } from '../index.ts'
+import { frame, greeting, message, requestBlock } from '../testing/raw-client.ts'
 
 type Content = ServiceOf<typeof ContentDefinition>
 
@@ -56,13 +57,6 @@ const request = (made: ClientHttp2Session, method: string, headers = {}) =>
     te: 'trailers',
     ...headers,
   })
-
-const message = (bytes: Uint8Array, flags = 0) => {
-  const head = Buffer.alloc(5)
-  head[0] = flags
-  head.writeUInt32BE(bytes.length, 1)
-  return Buffer.concat([head, bytes])
-}
 
 const info = message(InfoRequest.encode({ digest: 'd' }).finish())
 
@@ -188,7 +182,11 @@ it('says what is wrong with a call', async () => {
   expect(await codeOf('Info', info.subarray(0, 6))).toBe(13)
   expect(await codeOf('Info', message(Buffer.from([0xff])))).toBe(13)
   expect(await ends('Info', Buffer.from([0, 0xff, 0, 0, 0]))).toEqual([8, expect.stringContaining('larger than max')])
-  expect(await codeOf('Info', message(Buffer.from('no'), 1))).toBe(12)
+  const odd = message(Buffer.from('no'), 1)
+  expect(await ends('Info', odd)).toEqual([13, expect.stringContaining('compressed flag set with identity')])
+  expect(await codeOf('Info', odd, { 'grpc-encoding': 'zstd' })).toBe(12)
+  expect(await codeOf('Info', odd, { 'grpc-encoding': 'gzip' })).toBe(13)
+  expect(await codeOf('Info', message(Buffer.from('no'), 2))).toBe(13)
   expect(await codeOf('Info', info, { 'grpc-timeout': 'soon' })).toBe(13)
   const packed = message(gzipSync(info.subarray(5)), 1)
   expect(await ends('Info', packed, { 'grpc-encoding': 'gzip' })).toEqual([0, ''])
@@ -245,6 +243,16 @@ it('tells a method that its client reset the call, or went', async () => {
   }
 })
 
+it('says that its table is empty to a client that takes none', async () => {
+  await serve({ info: async () => InfoResponse.fromPartial({}) })
+  const made = session({ headerTableSize: 0 })
+  for (let time = 0; time < 2; time++) {
+    const stream = request(made, 'Info')
+    stream.end(info)
+    expect(await endOf(stream)).toEqual([0, ''])
+  }
+})
+
 it('lets running calls end when it closes, and takes no more', async () => {
   const begun = Promise.withResolvers<void>()
   const proceed = Promise.withResolvers<void>()
@@ -267,16 +275,6 @@ it('lets running calls end when it closes, and takes no more', async () => {
   await closed
 })
 
-const greeting = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
-const frame = (type: number, flags: number, stream: number, payload: Buffer = Buffer.alloc(0)) => {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(payload.length, 0, 3)
-  head[3] = type
-  head[4] = flags
-  head.writeUInt32BE(stream, 5)
-  return Buffer.concat([head, payload])
-}
-
 /** Sends bytes and gives all that came until the server closed the connection. */
 async function hungUpOn(bytes: Buffer): Promise<Buffer> {
   const socket: Socket = connect(path)
@@ -295,6 +293,19 @@ it.each([
     Buffer.concat([greeting, frame(1, 0, 1), ...Array.from({ length: 70_000 }, () => frame(9, 0, 1))]),
     1,
   ],
+  [
+    'a first frame that is not its settings',
+    Buffer.concat([greeting.subarray(0, 24), frame(6, 0, 0, Buffer.alloc(8))]),
+    1,
+  ],
+  ['an acknowledgement with a payload', Buffer.concat([greeting, frame(4, 1, 0, Buffer.alloc(6))]), 6],
+  ['a ping of a wrong size', Buffer.concat([greeting, frame(6, 0, 0, Buffer.alloc(7))]), 6],
+  ['a ping of a stream', Buffer.concat([greeting, frame(6, 0, 1, Buffer.alloc(8))]), 1],
+  ['a promise', Buffer.concat([greeting, frame(5, 4, 1, Buffer.alloc(4))]), 1],
+  ['a continuation of nothing', Buffer.concat([greeting, frame(9, 4, 1)]), 1],
+  ['a reset of a stream that was not begun', Buffer.concat([greeting, frame(3, 0, 1, Buffer.alloc(4))]), 1],
+  ['a window that is opened by nothing', Buffer.concat([greeting, frame(8, 0, 0, Buffer.alloc(4))]), 1],
+  ['a setting that is out of its range', Buffer.concat([greeting, frame(4, 0, 0, Buffer.from([0, 5, 0, 0, 0, 1]))]), 1],
   ['a stream of a server', Buffer.concat([greeting, frame(1, 5, 2, Buffer.from([0x82]))]), 1],
   ['settings that are cut off', Buffer.concat([greeting, frame(4, 0, 0, Buffer.alloc(5))]), 6],
   ['a window that overflows', Buffer.concat([greeting, frame(8, 0, 0, Buffer.from([0x7f, 0xff, 0xff, 0xff]))]), 3],
@@ -311,17 +322,10 @@ it('answers pings, and takes frames that come byte by byte, padded and with prio
   await serve({ info: async () => InfoResponse.fromPartial({}) })
   const socket = connect(path)
   socket.setNoDelay(true)
-  const text = (value: string) => Buffer.concat([Buffer.from([value.length]), Buffer.from(value)])
-  const headers = Buffer.concat([
-    Buffer.from([0x83, 0x86, 0x04]),
-    text('/containerd.services.content.v1.Content/Info'),
-    Buffer.from([0x0f, 0x10]),
-    text('application/grpc'),
-  ])
+  const headers = requestBlock('Info')
   const padded = (payload: Buffer) => Buffer.concat([Buffer.from([3]), payload, Buffer.alloc(3)])
   const bytes = Buffer.concat([
     greeting,
-    frame(4, 0, 0),
     frame(1, 0x28, 1, padded(Buffer.concat([Buffer.from([0, 0, 0, 0, 16]), headers.subarray(0, 10)]))),
     frame(9, 4, 1, headers.subarray(10)),
     frame(0, 8, 1, padded(info.subarray(0, 3))),

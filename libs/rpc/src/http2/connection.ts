@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { Allowance } from './allowance.ts'
 import {
   ConnectionError,
   errorCode,
@@ -11,24 +12,28 @@ import {
   unpadded,
   writeHead,
 } from './frames.ts'
-import { type Field, HeaderDecoder } from './hpack.ts'
+import { type Field, HeaderDecoder, maxListBytes, tableSizeZero } from './hpack.ts'
+import { Outbox } from './outbox.ts'
+import { WindowPool } from './receive-window.ts'
 import { Stream } from './stream.ts'
 
 /** What both sides may send in one frame: the protocol's default, which we do not change. */
 const frameBytes = 16 * 1024
 const defaultWindow = 65_535
 const largestWindow = 0x7fff_ffff
-/** Bytes that a client may send of a stream before they were read. */
-export const streamWindow = 4 * 1024 * 1024
-/** Bytes received of all streams after which the connection's window is opened again. */
+/** Bytes received of all streams after which the connection's window is opened again. What streams hold has its own bounds. */
 const refill = 256 * 1024 * 1024
-/** Bytes that go out before the turn of the event loop ends. */
-const flushBytes = 256 * 1024
-const maxStreams = 10_000
+/** Streams of one connection at a time; a client waits with more. */
+export const maxStreams = 10_000
 /** Largest header block, packed. */
 const maxBlockBytes = 64 * 1024
+/** Milliseconds for a client to begin. */
+const greetingLimit = 20_000
+/** Milliseconds for a client to close its side once the last bytes are out, and for those to get out after a breach. */
+const lingerLimit = 500
+const lastWordsLimit = 10_000
 
-const setting = { maxStreams: 3, initialWindow: 4, maxFrame: 5 } as const
+const setting = { tableSize: 1, push: 2, maxStreams: 3, initialWindow: 4, maxFrame: 5, maxList: 6 } as const
 
 /** Told of a new stream: its headers, and whether the client has said all with them. */
 export type OnStream = (stream: Stream, fields: readonly Field[], ended: boolean) => void
@@ -43,37 +48,51 @@ export class Connection implements FrameTaker {
   readonly #reader = new FrameReader(this, frameBytes)
   readonly #decoder = new HeaderDecoder()
   readonly #streams = new Map<number, Stream>()
-  /** Streams that have data to send, in turn. */
+  readonly #pool = new WindowPool()
+  readonly #out: Outbox
+  /** Streams that have data to send and a window for it, in turn. */
   readonly #waiting = new Set<Stream>()
+  /** Each change of settings may concern every stream. */
+  readonly #settingsAllowed = new Allowance(100, 10)
+  /** Streams may be given up, but not begun only for that. */
+  readonly #resetsAllowed = new Allowance(maxStreams, 1_000)
+  /** Bytes of answers that wait for their client's windows. */
+  unsent = 0
+  /** The last stream that was taken, and the last that the client began. */
   #lastStream = 0
+  #lastBegun = 0
   #sendWindow = defaultWindow
   #initialWindow = defaultWindow
   #maxFrame = frameBytes
   #received = 0
+  #tableShrunk = false
   #block: { readonly stream: number; readonly flags: number; readonly parts: Buffer[]; size: number } | undefined
-  #out: Buffer[] = []
-  #outBytes = 0
-  #scheduled = false
-  /** Whether the socket takes no more for now. */
-  #full = false
-  #goingAway: (() => void) | undefined
+  readonly #timers: NodeJS.Timeout[] = []
+  #greeted = false
+  #alive = true
+  #goingAway = false
+  readonly #closed = Promise.withResolvers<void>()
   #over = false
 
   /** @param onStream must not throw */
   constructor(socket: Socket, onStream: OnStream) {
     this.#socket = socket
     this.#onStream = onStream
+    this.#out = new Outbox(socket, () => this.#sendWaiting())
     socket.on('data', (chunk: Buffer) => this.#take(chunk))
-    socket.on('drain', () => {
-      this.#full = false
-      this.#sendWaiting()
-    })
     socket.on('error', () => socket.destroy())
-    socket.on('close', () => this.#end())
+    socket.on('close', () => {
+      this.#end()
+      for (const timer of this.#timers) clearTimeout(timer)
+      this.#closed.resolve()
+    })
+    this.#after(greetingLimit, () => {
+      if (!this.#greeted) socket.destroy()
+    })
     const settings = Buffer.alloc(12)
     for (const [at, [id, value]] of [
       [setting.maxStreams, maxStreams] as const,
-      [setting.initialWindow, streamWindow] as const,
+      [setting.maxList, maxListBytes] as const,
     ].entries()) {
       settings.writeUInt16BE(id, 6 * at)
       settings.writeUInt32BE(value, 6 * at + 2)
@@ -88,12 +107,30 @@ export class Connection implements FrameTaker {
 
   /** Takes no more streams; resolves when those there are have ended and the socket is closed. */
   close(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#over) return resolve()
-      this.#goingAway = resolve
+    if (!this.#goingAway) {
+      this.#goingAway = true
       this.#sayGoodbye(errorCode.none)
       this.#closeIfDone()
-    })
+    }
+    return this.#closed.promise
+  }
+
+  /**
+   * Hangs up when the client is silent for so long (milliseconds) and then, for as long again, does not answer a ping:
+   * its machine may be gone without a word.
+   */
+  probe(silence: number): void {
+    let asked = false
+    const timer = setInterval(() => {
+      if (this.#alive) asked = false
+      else if (asked) this.#socket.destroy()
+      else {
+        asked = true
+        this.send(frameOf(frame.ping, 0, 0, Buffer.alloc(8)))
+      }
+      this.#alive = false
+    }, silence)
+    this.#timers.push(timer.unref())
   }
 
   destroy(): void {
@@ -102,21 +139,13 @@ export class Connection implements FrameTaker {
 
   /** Sends bytes of frames at the end of this turn of the event loop. */
   send(bytes: Buffer): void {
-    if (this.#over) return
-    this.#out.push(bytes)
-    this.#outBytes += bytes.length
-    if (this.#outBytes > flushBytes) this.#flush()
-    else if (!this.#scheduled) {
-      this.#scheduled = true
-      setImmediate(() => {
-        this.#scheduled = false
-        this.#flush()
-      })
-    }
+    this.#out.send(bytes)
   }
 
   /** Sends a header block, in as many frames as it takes. */
-  sendHeaders(stream: Stream, block: Buffer, last: boolean): void {
+  sendHeaders(stream: Stream, fields: Buffer, last: boolean): void {
+    const block = this.#tableShrunk ? Buffer.concat([tableSizeZero, fields]) : fields
+    this.#tableShrunk = false
     const end = last ? flag.endStream : 0
     if (block.length <= this.#maxFrame) {
       this.send(frameOf(frame.headers, flag.endHeaders | end, stream.id, block))
@@ -131,7 +160,7 @@ export class Connection implements FrameTaker {
 
   /** Sends what windows and socket allow of the data that a stream has; the rest follows when they allow more. */
   sendData(stream: Stream): void {
-    while (stream.unsent > 0 && stream.sendWindow > 0 && this.#sendWindow > 0 && !this.#full) {
+    while (stream.unsent > 0 && stream.sendWindow > 0 && this.#sendWindow > 0 && !this.#out.full) {
       const length = Math.min(stream.unsent, stream.sendWindow, this.#sendWindow, this.#maxFrame)
       stream.sendWindow -= length
       this.#sendWindow -= length
@@ -144,7 +173,8 @@ export class Connection implements FrameTaker {
         this.send(piece)
       }
     }
-    if (stream.unsent > 0) this.#waiting.add(stream)
+    // One whose own window is closed hears from its client when it is opened.
+    if (stream.unsent > 0 && stream.sendWindow > 0) this.#waiting.add(stream)
     else this.#waiting.delete(stream)
   }
 
@@ -167,46 +197,60 @@ export class Connection implements FrameTaker {
 
   data(id: number, piece: Buffer, flags: number, last: boolean): void {
     this.#requireNoBlock()
-    this.#received += piece.length
-    if (this.#received >= refill) {
-      this.send(numberFrame(frame.windowUpdate, 0, this.#received))
-      this.#received = 0
-    }
-    const stream = this.#known(id)
-    stream?.receive(piece, piece.length, last && (flags & flag.endStream) !== 0)
+    this.#receive(id, piece, piece.length, last && (flags & flag.endStream) !== 0)
   }
 
   whole(type: number, flags: number, id: number, payload: Buffer): void {
-    if (type === frame.continuation) this.#continueBlock(flags, id, payload)
-    else {
-      this.#requireNoBlock()
-      if (type === frame.headers) this.#beginBlock(flags, id, payload)
-      else if (type === frame.data) {
-        this.#received += payload.length
-        const stream = this.#known(id)
-        stream?.receive(unpadded(payload, flags), payload.length, (flags & flag.endStream) !== 0)
-      } else if (type === frame.settings) this.#settings(flags, id, payload)
-      else if (type === frame.windowUpdate) this.#windowUpdate(id, payload)
-      else if (type === frame.ping) this.#ping(flags, id, payload)
-      else if (type === frame.reset) {
-        requireSize(payload, 4)
-        this.#known(id)?.cut()
-      } else if (type === frame.pushPromise) throw new ConnectionError(errorCode.protocol, 'a promise of a client')
+    if (type === frame.continuation) {
+      this.#continueBlock(flags, id, payload)
+      return
     }
+    this.#requireNoBlock()
+    if (type === frame.headers) this.#beginBlock(flags, id, payload)
+    else if (type === frame.data)
+      this.#receive(id, unpadded(payload, flags), payload.length, (flags & flag.endStream) !== 0)
+    else if (type === frame.settings) this.#settings(flags, id, payload)
+    else if (type === frame.windowUpdate) this.#windowUpdate(id, payload)
+    else if (type === frame.ping) this.#ping(flags, id, payload)
+    else if (type === frame.reset) this.#resetByClient(id, payload)
+    else if (type === frame.pushPromise) throw new ConnectionError(errorCode.protocol, 'a promise of a client')
+    else if (type === frame.goAway && id !== 0) throw new ConnectionError(errorCode.protocol, 'a good-bye of a stream')
     // Of a client's good-bye there is nothing to do: it ends its streams or the connection itself. Priorities and frames
     // of a type we do not know mean nothing here.
   }
 
+  #after(milliseconds: number, act: () => void): void {
+    this.#timers.push(setTimeout(act, milliseconds).unref())
+  }
+
   #take(chunk: Buffer): void {
+    this.#alive = true
     if (this.#over) return
     try {
       this.#reader.read(chunk)
     } catch (error) {
       this.#sayGoodbye(error instanceof ConnectionError ? error.code : errorCode.internal)
-      this.#flush()
+      this.#out.flush()
       this.#end()
-      this.#socket.destroySoon()
+      this.#hangUp()
     }
+  }
+
+  #receive(id: number, bytes: Buffer, size: number, ended: boolean): void {
+    this.#received += size
+    if (this.#received >= refill) {
+      this.send(numberFrame(frame.windowUpdate, 0, this.#received))
+      this.#received = 0
+    }
+    this.#known(id)?.receive(bytes, size, ended)
+  }
+
+  #resetByClient(id: number, payload: Buffer): void {
+    requireSize(payload, 4)
+    const stream = this.#known(id)
+    if (stream === undefined) return
+    if (!this.#resetsAllowed.take()) throw new ConnectionError(errorCode.enhanceYourCalm, 'too many resets')
+    stream.cut()
   }
 
   #sayGoodbye(code: number): void {
@@ -217,40 +261,30 @@ export class Connection implements FrameTaker {
   }
 
   #closeIfDone(): void {
-    if (this.#goingAway === undefined || this.#streams.size > 0) return
-    this.#flush()
-    // Resolves when the last bytes are out and the client was told; one that never closes its side is not waited for.
-    this.#socket.destroySoon()
+    if (!this.#goingAway || this.#streams.size > 0 || this.#over) return
+    this.#out.flush()
+    this.#end()
+    this.#hangUp()
+  }
+
+  /** Closes the socket once all is out. With bytes of the client unread, that would take back what it has not read yet. */
+  #hangUp(): void {
+    this.#socket.resume()
+    this.#socket.end(() => this.#after(lingerLimit, () => this.#socket.destroy()))
+    this.#after(lastWordsLimit, () => this.#socket.destroy())
   }
 
   #end(): void {
     if (this.#over) return
     this.#over = true
-    this.#out = []
+    this.#out.close()
     for (const stream of [...this.#streams.values()]) stream.cut()
-    this.#goingAway?.()
-  }
-
-  #flush(): void {
-    if (this.#out.length === 0 || this.#over) return
-    const out = this.#out
-    this.#out = []
-    const bytes = this.#outBytes
-    this.#outBytes = 0
-    // Many small pieces are cheaper copied; large ones as they are.
-    if (out.length === 1 || bytes <= frameBytes)
-      this.#full = !this.#socket.write(out.length === 1 ? (out[0] as Buffer) : Buffer.concat(out, bytes))
-    else {
-      this.#socket.cork()
-      for (const piece of gathered(out)) this.#full = !this.#socket.write(piece)
-      this.#socket.uncork()
-    }
   }
 
   #sendWaiting(): void {
     // Each in turn, so that one that has much does not keep the others from sending.
     for (const stream of [...this.#waiting]) {
-      if (this.#full || this.#sendWindow <= 0) return
+      if (this.#out.full || this.#sendWindow <= 0) return
       this.#waiting.delete(stream)
       stream.sendMore()
     }
@@ -259,7 +293,7 @@ export class Connection implements FrameTaker {
   /** The stream of a frame; undefined for one that has ended. */
   #known(id: number): Stream | undefined {
     const stream = this.#streams.get(id)
-    if (stream === undefined && (id === 0 || id > this.#lastStream || id % 2 === 0))
+    if (stream === undefined && (id === 0 || id > this.#lastBegun || id % 2 === 0))
       throw new ConnectionError(errorCode.protocol, `a frame of stream ${id}, which was not begun`)
     return stream
   }
@@ -294,59 +328,88 @@ export class Connection implements FrameTaker {
     const block = this.#block
     if (block === undefined) return
     this.#block = undefined
-    let fields: readonly Field[]
-    try {
-      fields = this.#decoder.decode(block.parts.length === 1 ? (block.parts[0] as Buffer) : Buffer.concat(block.parts))
-    } catch (error) {
-      throw new ConnectionError(errorCode.compression, error instanceof Error ? error.message : String(error))
-    }
+    const fields = this.#decoded(block.parts.length === 1 ? (block.parts[0] as Buffer) : Buffer.concat(block.parts))
     const ended = (block.flags & flag.endStream) !== 0
-    if (block.stream <= this.#lastStream) {
+    if (block.stream <= this.#lastBegun) {
       // Trailers, of which gRPC has none from a client.
       const stream = this.#known(block.stream)
-      if (stream && !ended) throw new ConnectionError(errorCode.protocol, 'headers twice')
-      stream?.receive(Buffer.alloc(0), 0, true)
+      if (ended) stream?.receive(Buffer.alloc(0), 0, true)
+      else stream?.breach(errorCode.protocol)
       return
     }
+    this.#lastBegun = block.stream
     if (this.#goingAway || this.#streams.size >= maxStreams) {
       // The client knows that nothing was done and may try elsewhere.
-      if (!this.#goingAway) this.#lastStream = block.stream
       this.reset(block.stream, errorCode.refusedStream)
       return
     }
     this.#lastStream = block.stream
-    const stream = new Stream(this, block.stream, this.#initialWindow, ended)
+    if (fields === undefined) {
+      this.reset(block.stream, errorCode.enhanceYourCalm)
+      return
+    }
+    const stream = new Stream(this, this.#pool, block.stream, this.#initialWindow, ended)
     this.#streams.set(stream.id, stream)
     this.#onStream(stream, fields, ended)
   }
 
+  /** Undefined for more fields than we said that we take. */
+  #decoded(block: Buffer): readonly Field[] | undefined {
+    try {
+      return this.#decoder.decode(block)
+    } catch (error) {
+      throw new ConnectionError(errorCode.compression, error instanceof Error ? error.message : String(error))
+    }
+  }
+
   #settings(flags: number, id: number, payload: Buffer): void {
     if (id !== 0) throw new ConnectionError(errorCode.protocol, 'settings of a stream')
-    if ((flags & flag.ack) !== 0) return
+    if ((flags & flag.ack) !== 0) {
+      requireSize(payload, 0)
+      return
+    }
     if (payload.length % 6 !== 0) throw new ConnectionError(errorCode.frameSize, 'settings cut off')
+    if (!this.#settingsAllowed.take()) throw new ConnectionError(errorCode.enhanceYourCalm, 'too many settings')
+    this.#greeted = true
+    let window = this.#initialWindow
     for (let at = 0; at < payload.length; at += 6) {
       const value = payload.readUInt32BE(at + 2)
       const kind = payload.readUInt16BE(at)
       if (kind === setting.initialWindow) {
         if (value > largestWindow) throw new ConnectionError(errorCode.flowControl, `a window of ${value} bytes`)
-        for (const stream of this.#streams.values()) stream.sendWindow += value - this.#initialWindow
-        this.#initialWindow = value
+        window = value
       } else if (kind === setting.maxFrame) {
         if (value < frameBytes || value > 0xff_ffff)
           throw new ConnectionError(errorCode.protocol, `frames of ${value} bytes`)
         this.#maxFrame = value
-      }
+      } else if (kind === setting.push && value > 1)
+        throw new ConnectionError(errorCode.protocol, `${value} for whether to push`)
+      // The next header block has to say that the table is smaller, although we put nothing into it.
+      else if (kind === setting.tableSize && value < 4096) this.#tableShrunk = true
     }
     this.send(frameOf(frame.settings, flag.ack, 0, Buffer.alloc(0)))
-    this.#sendWaiting()
+    if (window !== this.#initialWindow) this.#changeWindows(window)
+  }
+
+  /** Changes the windows of all streams by as much as their beginning was changed. */
+  #changeWindows(window: number): void {
+    const streams = [...this.#streams.values()]
+    for (const stream of streams) {
+      stream.sendWindow += window - this.#initialWindow
+      if (stream.sendWindow > largestWindow)
+        throw new ConnectionError(errorCode.flowControl, 'a window that is too large')
+    }
+    this.#initialWindow = window
+    for (const stream of streams) stream.sendMore()
   }
 
   #windowUpdate(id: number, payload: Buffer): void {
     requireSize(payload, 4)
     const more = payload.readUInt32BE() & largestWindow
     if (id === 0) {
+      if (more === 0) throw new ConnectionError(errorCode.protocol, 'a window opened by nothing')
       this.#sendWindow += more
-      if (more === 0 || this.#sendWindow > largestWindow)
+      if (this.#sendWindow > largestWindow)
         throw new ConnectionError(errorCode.flowControl, 'a window that is too large')
       this.#sendWaiting()
       return
@@ -354,10 +417,9 @@ export class Connection implements FrameTaker {
     const stream = this.#known(id)
     if (stream === undefined) return
     stream.sendWindow += more
-    if (more === 0 || stream.sendWindow > largestWindow) {
-      this.reset(id, errorCode.flowControl)
-      stream.cut()
-    } else stream.sendMore()
+    if (more === 0) stream.breach(errorCode.protocol)
+    else if (stream.sendWindow > largestWindow) stream.breach(errorCode.flowControl)
+    else stream.sendMore()
   }
 
   #ping(flags: number, id: number, payload: Buffer): void {
@@ -369,19 +431,4 @@ export class Connection implements FrameTaker {
 
 function requireSize(payload: Buffer, size: number): void {
   if (payload.length !== size) throw new ConnectionError(errorCode.frameSize, `${payload.length} bytes for ${size}`)
-}
-
-/** Pieces in which neighbours that are small are one. */
-function* gathered(pieces: readonly Buffer[]): Generator<Buffer> {
-  let small: Buffer[] = []
-  for (const piece of pieces) {
-    if (piece.length < 4096) {
-      small.push(piece)
-      continue
-    }
-    if (small.length > 0) yield Buffer.concat(small)
-    small = []
-    yield piece
-  }
-  if (small.length > 0) yield Buffer.concat(small)
 }

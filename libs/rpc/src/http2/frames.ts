@@ -25,6 +25,7 @@ export const errorCode = {
   refusedStream: 7,
   cancel: 8,
   compression: 9,
+  enhanceYourCalm: 11,
 } as const
 
 /** What a client sends first. */
@@ -80,6 +81,8 @@ export class FrameReader {
   readonly #taker: FrameTaker
   readonly #largest: number
   #greeted = false
+  /** Whether the first frame came, which tells a client's settings. */
+  #begun = false
   /** Bytes of a head or of a frame that is taken whole, until there are enough. */
   #kept: Buffer = Buffer.alloc(0)
   /** Bytes of the current data frame that are still to come. */
@@ -118,6 +121,9 @@ export class FrameReader {
       const length = bytes.readUIntBE(at, 3)
       const [type, flags] = [bytes[at + 3] ?? 0, bytes[at + 4] ?? 0]
       const stream = bytes.readUInt32BE(at + 5) & 0x7fff_ffff
+      if (!this.#begun && (type !== frame.settings || (flags & flag.ack) !== 0))
+        throw new ConnectionError(errorCode.protocol, 'a client that does not begin with its settings')
+      this.#begun = true
       if (length > this.#largest) throw new ConnectionError(errorCode.frameSize, `a frame of ${length} bytes`)
       if (type === frame.data && (flags & flag.padded) === 0) {
         at += headBytes

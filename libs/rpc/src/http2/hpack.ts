@@ -70,10 +70,14 @@ const staticTable: readonly Field[] = [
 const tableBytes = 4096
 /** What a field counts beside its characters. */
 const fieldOverhead = 32
-/** Most characters of all fields of a block; a small one can name a large field often. */
-const maxListBytes = 64 * 1024
+/** Most that the fields of a block count together; a small block can name a large field often. */
+export const maxListBytes = 64 * 1024
 /** Blocks remembered between two changes of the table. */
 const maxRemembered = 64
+/** Largest block that is remembered: those of calls that are made again and again are smaller. */
+const maxRememberedBytes = 256
+/** Says at the beginning of a block that the sender's table is empty and stays so. */
+export const tableSizeZero = Buffer.from([0x20])
 
 /** Reads the header blocks of one connection, each of them and in order: they build on one another. */
 export class HeaderDecoder {
@@ -85,12 +89,12 @@ export class HeaderDecoder {
   readonly #remembered = new Map<string, readonly Field[]>()
 
   /**
-   * The fields of a block. One that came before may give the same array. Throws when the block is not valid, after which
-   * the connection is of no use.
+   * The fields of a block, undefined when they count more than {@link maxListBytes}. A block that came before may give
+   * the same array. Throws when the block is not valid, after which the connection is of no use.
    */
-  decode(block: Buffer): readonly Field[] {
-    const key = block.toString('latin1')
-    const known = this.#remembered.get(key)
+  decode(block: Buffer): readonly Field[] | undefined {
+    const key = block.length > maxRememberedBytes ? undefined : block.toString('latin1')
+    const known = key === undefined ? undefined : this.#remembered.get(key)
     if (known) return known
     const fields: Field[] = []
     let [at, listed, pointsOnly] = [0, 0, true]
@@ -120,7 +124,7 @@ export class HeaderDecoder {
     while (at < block.length) {
       const first = byteAt(block, at)
       if (first >= 0x20 && first < 0x40) {
-        if (fields.length > 0) throw new Error('a change of the table size within a block')
+        if (listed > 0) throw new Error('a change of the table size within a block')
         pointsOnly = false
         const limit = integer(5)
         if (limit > tableBytes) throw new Error(`a table of ${limit} bytes`)
@@ -138,11 +142,12 @@ export class HeaderDecoder {
         pointsOnly = false
         field = literal(4)
       }
+      // The rest is read all the same: the blocks that follow build on what it does to the table.
       listed += sizeOf(field)
-      if (listed > maxListBytes) throw new Error(`more than ${maxListBytes} bytes of headers`)
-      fields.push(field)
+      if (listed <= maxListBytes) fields.push(field)
     }
-    if (pointsOnly && this.#remembered.size < maxRemembered) this.#remembered.set(key, fields)
+    if (listed > maxListBytes) return undefined
+    if (pointsOnly && key !== undefined && this.#remembered.size < maxRemembered) this.#remembered.set(key, fields)
     return fields
   }
 

@@ -1,9 +1,10 @@
-import { type Connection, streamWindow } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { errorCode } from './frames.ts'
+import { ReceiveWindow, type WindowPool } from './receive-window.ts'
 
 /** Told of what becomes of a stream. */
 export interface StreamTaker {
-  /** Bytes from the client; the last of them when `ended`. */
+  /** Bytes from the client, which are not the taker's to keep; the last of them when `ended`. */
   data(bytes: Buffer, ended: boolean): void
   /** The client gave up, or the connection broke, before the answer was complete. */
   cut(): void
@@ -25,14 +26,14 @@ export class Stream {
   #heard: boolean
   /** Whether all was answered, or nobody listens any more. */
   #done = false
-  #receiveWindow = streamWindow
-  #owed = 0
+  readonly #window: ReceiveWindow
 
-  constructor(connection: Connection, id: number, sendWindow: number, heard: boolean) {
+  constructor(connection: Connection, pool: WindowPool, id: number, sendWindow: number, heard: boolean) {
     this.#connection = connection
     this.id = id
     this.sendWindow = sendWindow
     this.#heard = heard
+    this.#window = new ReceiveWindow(pool, (bytes) => connection.openWindow(this, bytes))
   }
 
   get connection(): Connection {
@@ -56,7 +57,7 @@ export class Stream {
   write(bytes: Buffer): void {
     if (this.#done) return
     this.#unsent.push(bytes)
-    this.#unsentBytes += bytes.length
+    this.#countUnsent(bytes.length)
     this.#connection.sendData(this)
   }
 
@@ -67,12 +68,19 @@ export class Stream {
     if (this.#unsentBytes === 0) this.#finish()
   }
 
+  /** Ends the answer at once, whatever is unsent. */
+  reset(code: number): void {
+    if (this.#done) return
+    this.#connection.reset(this.id, code)
+    this.#leave()
+  }
+
   takeUnsent(most: number): Buffer {
     const first = this.#unsent[0] ?? Buffer.alloc(0)
     if (first.length <= most) this.#unsent.shift()
     else this.#unsent[0] = first.subarray(most)
     const piece = first.length <= most ? first : first.subarray(0, most)
-    this.#unsentBytes -= piece.length
+    this.#countUnsent(-piece.length)
     return piece
   }
 
@@ -88,23 +96,32 @@ export class Stream {
   /** @param size what the bytes count with their padding */
   receive(bytes: Buffer, size: number, ended: boolean): void {
     if (this.#done) return
-    this.#receiveWindow -= size
-    if (this.#heard || this.#receiveWindow < 0) {
-      this.#connection.reset(this.id, this.#heard ? errorCode.streamClosed : errorCode.flowControl)
-      this.cut()
+    if (this.#heard || !this.#window.receive(size)) {
+      this.breach(this.#heard ? errorCode.streamClosed : errorCode.flowControl)
       return
     }
-    this.#owed += size
-    if (ended) this.#heard = true
+    if (ended) {
+      this.#heard = true
+      this.#window.close()
+    } else if (size > bytes.length) this.#window.consumed(size - bytes.length)
     this.taker?.data(bytes, ended)
   }
 
-  /** Says that what was received is dealt with, so that the client may send as much again. */
-  consumed(): void {
-    if (this.#done || this.#heard || this.#owed < streamWindow / 4) return
-    this.#receiveWindow += this.#owed
-    this.#connection.openWindow(this, this.#owed)
-    this.#owed = 0
+  /** Lets so many bytes more come of one message: now (true), or when other streams hold less. */
+  expect(bytes: number): boolean {
+    return this.#window.expect(bytes)
+  }
+
+  /** Says that of what was received so much is dealt with, so that the client may send more. */
+  consumed(bytes: number): void {
+    if (!this.#done) this.#window.consumed(bytes)
+  }
+
+  /** The client did with this stream what it must not. */
+  breach(code: number): void {
+    if (this.#done) return
+    this.#connection.reset(this.id, code)
+    this.cut()
   }
 
   /** Nobody is there any more. */
@@ -121,10 +138,16 @@ export class Stream {
     this.#leave()
   }
 
+  #countUnsent(bytes: number): void {
+    this.#unsentBytes += bytes
+    this.#connection.unsent += bytes
+  }
+
   #leave(): void {
     this.#done = true
     this.#unsent = []
-    this.#unsentBytes = 0
+    this.#countUnsent(-this.#unsentBytes)
+    this.#window.release()
     this.#connection.drop(this)
   }
 }

@@ -1,0 +1,89 @@
+import type { Socket } from 'node:net'
+
+/** Bytes that go out before the turn of the event loop ends. */
+const flushBytes = 256 * 1024
+/** Pieces below this are cheaper copied together than written one by one. */
+const smallBytes = 4096
+/** Bytes that the socket holds for a client that does not read, above which nothing more is read from that client. */
+const mostWaiting = 1024 * 1024
+
+/**
+ * What goes out of one connection. Bytes of one turn of the event loop leave in one write. Data waits while the socket is
+ * full; answers to what a client sends (acknowledgements, ends of calls) cannot, so a client that does not read them is
+ * not read from either: neither pings nor requests then make memory grow.
+ */
+export class Outbox {
+  readonly #socket: Socket
+  #pieces: Buffer[] = []
+  #bytes = 0
+  #scheduled = false
+  #full = false
+  #closed = false
+
+  /** @param room told when the socket takes data again */
+  constructor(socket: Socket, room: () => void) {
+    this.#socket = socket
+    socket.on('drain', () => {
+      this.#full = false
+      if (socket.isPaused()) socket.resume()
+      room()
+    })
+  }
+
+  /** Whether the socket takes no more data for now. */
+  get full(): boolean {
+    return this.#full
+  }
+
+  /** Sends bytes at the end of this turn. */
+  send(bytes: Buffer): void {
+    if (this.#closed) return
+    this.#pieces.push(bytes)
+    this.#bytes += bytes.length
+    if (this.#bytes > flushBytes) this.flush()
+    else if (!this.#scheduled) {
+      this.#scheduled = true
+      setImmediate(() => {
+        this.#scheduled = false
+        this.flush()
+      })
+    }
+  }
+
+  /** Sends now what waits for the end of the turn. */
+  flush(): void {
+    if (this.#pieces.length === 0 || this.#closed) return
+    const [socket, pieces] = [this.#socket, this.#pieces]
+    this.#pieces = []
+    if (pieces.length === 1 || this.#bytes <= 4 * smallBytes) {
+      this.#full = !socket.write(pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces, this.#bytes))
+    } else {
+      socket.cork()
+      for (const piece of gathered(pieces)) this.#full = !socket.write(piece)
+      socket.uncork()
+    }
+    this.#bytes = 0
+    if (socket.writableLength > mostWaiting) socket.pause()
+  }
+
+  /** Drops what waits; nothing goes out any more. */
+  close(): void {
+    this.#closed = true
+    this.#pieces = []
+  }
+}
+
+/** Pieces in which neighbours that are small are one. */
+function* gathered(pieces: readonly Buffer[]): Generator<Buffer> {
+  let small: Buffer[] = []
+  for (const piece of pieces) {
+    if (piece.length < smallBytes) {
+      small.push(piece)
+      continue
+    }
+    if (small.length > 0) yield Buffer.concat(small)
+    small = []
+    yield piece
+  }
+  if (small.length > 0) yield Buffer.concat(small)
+}

@@ -1,0 +1,130 @@
+import { gunzipSync, inflateSync } from 'node:zlib'
+import { internal, resourceExhausted, unimplemented } from './errors.ts'
+
+/** Largest message in either direction, bytes; containerd's own limit. */
+export const maxMessageBytes = 16 * 1024 * 1024
+
+/** Flag and length before each message. */
+export const prefixBytes = 5
+
+const nothing: Buffer = Buffer.alloc(0)
+
+/**
+ * Cuts the data of a call into messages. A message is made of the bytes, and decompressed, when it is taken and not
+ * before: many small or packed ones that wait take no more memory than they took on the wire.
+ */
+export class MessageReader {
+  readonly #encoding: string
+  readonly #mayCome: (bytes: number) => boolean
+  /** The next message as far as it came. */
+  #head: { readonly bytes: Buffer; length: number; readonly compressed: boolean } | undefined
+  /** What came behind it: owned memory, in use from `#start` to `#end`. */
+  #rest: Buffer = nothing
+  #start = 0
+  #end = 0
+
+  /**
+   * @param encoding how messages with a set flag are compressed
+   * @param mayCome whether so many bytes more may come for one message
+   */
+  constructor(encoding: string, mayCome: (bytes: number) => boolean) {
+    this.#encoding = encoding
+    this.#mayCome = mayCome
+  }
+
+  /** Whether a message is complete. */
+  get ready(): boolean {
+    return this.#head !== undefined && this.#head.length === this.#head.bytes.length
+  }
+
+  /** Whether bytes came behind the next message. */
+  get more(): boolean {
+    return this.#end > this.#start
+  }
+
+  /** Whether it holds nothing, not even a part of a message. */
+  get empty(): boolean {
+    return this.#head === undefined && !this.more
+  }
+
+  /** Takes bytes in, which stay the caller's. Throws an RpcError for a message that is not allowed. */
+  push(chunk: Buffer): void {
+    let bytes = chunk
+    if (this.#head && !this.ready) {
+      const copied = bytes.copy(this.#head.bytes, this.#head.length)
+      this.#head.length += copied
+      bytes = bytes.subarray(copied)
+    }
+    if (bytes.length === 0) return
+    // Most calls are one message in one piece.
+    if (this.#head === undefined && !this.more) bytes = bytes.subarray(this.#begin(bytes))
+    if (bytes.length > 0) this.#keep(bytes)
+    if (this.#head === undefined) this.#beginFromRest()
+  }
+
+  /** The next message and the bytes that it took; undefined when none is complete. Throws an RpcError. */
+  take(): { readonly message: Buffer; readonly size: number } | undefined {
+    const head = this.#head
+    if (head === undefined || !this.ready) return undefined
+    this.#head = undefined
+    this.#beginFromRest()
+    const message = head.compressed ? decompressed(head.bytes, this.#encoding) : head.bytes
+    return { message, size: prefixBytes + head.length }
+  }
+
+  #beginFromRest(): void {
+    if (!this.more) return
+    this.#start += this.#begin(this.#rest.subarray(this.#start, this.#end))
+    if (!this.more) {
+      this.#rest = nothing
+      this.#start = this.#end = 0
+    }
+  }
+
+  /** Begins a message with these bytes, and says how many of them belong to it. */
+  #begin(bytes: Buffer): number {
+    if (bytes.length < prefixBytes) return 0
+    const flag = bytes[0] ?? 0
+    const size = bytes.readUInt32BE(1)
+    if (flag > 1) throw internal(`grpc: received unexpected payload format ${flag}`)
+    if (size > maxMessageBytes) throw tooLarge(size)
+    const end = prefixBytes + size
+    if (bytes.length >= end) {
+      this.#head = { bytes: bytes.subarray(prefixBytes, end), length: size, compressed: flag === 1 }
+      return end
+    }
+    if (!this.#mayCome(end - bytes.length)) return 0
+    const whole = Buffer.allocUnsafeSlow(size)
+    this.#head = { bytes: whole, length: bytes.copy(whole, 0, prefixBytes), compressed: flag === 1 }
+    return bytes.length
+  }
+
+  #keep(bytes: Buffer): void {
+    const length = this.#end - this.#start
+    if (this.#end + bytes.length > this.#rest.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(256, 2 * (length + bytes.length)))
+      this.#rest.copy(larger, 0, this.#start, this.#end)
+      this.#rest = larger
+      this.#start = 0
+      this.#end = length
+    }
+    this.#end += bytes.copy(this.#rest, this.#end)
+  }
+}
+
+const tooLarge = (size: number | string) =>
+  resourceExhausted(`grpc: received message larger than max (${size} vs. ${maxMessageBytes})`)
+
+/** The errors are those of Go's servers. */
+function decompressed(bytes: Buffer, encoding: string): Buffer {
+  if (encoding === 'identity') throw internal('grpc: compressed flag set with identity or empty encoding')
+  const decompress = encoding === 'gzip' ? gunzipSync : encoding === 'deflate' ? inflateSync : undefined
+  if (decompress === undefined)
+    throw unimplemented(`grpc: Decompressor is not installed for grpc-encoding ${JSON.stringify(encoding)}`)
+  try {
+    return decompress(bytes, { maxOutputLength: maxMessageBytes })
+  } catch (error) {
+    if (error instanceof RangeError) throw tooLarge('more')
+    throw internal(`grpc: failed to decompress the received message: ${error instanceof Error ? error.message : error}`)
+  }
+}
