@@ -4,6 +4,7 @@ import {
   deadlineExceeded,
   type MethodDefinition,
   methodsOf,
+  nodeAway,
   type ServiceDefinition,
   type ServiceOf,
   unavailable,
@@ -54,7 +55,13 @@ function command(
     const giveUp = () => {
       const late = call.deadline !== undefined && Date.now() >= call.deadline
       nats.publish(cancelSubject(node), id)
-      settle(() => reject(late ? deadlineExceeded(`node "${node}"`) : unavailable(`node "${node}" does not answer`)))
+      settle(() =>
+        reject(
+          late
+            ? deadlineExceeded(`node "${node}"`)
+            : unavailable(`node "${node}" does not answer`, { reason: nodeAway }),
+        ),
+      )
     }
     const watch = () => {
       clearTimeout(timer)
@@ -69,7 +76,8 @@ function command(
     const inbox = nats.subscribe(reply, {
       callback: (error, message: Msg) => {
         if (error) return settle(() => reject(unavailable(`node "${node}": ${error.message}`, { cause: error })))
-        if (message.headers?.code === 503) return settle(() => reject(unavailable(`node "${node}" is not there`)))
+        if (message.headers?.code === 503)
+          return settle(() => reject(unavailable(`node "${node}" is not there`, { reason: nodeAway })))
         const state = message.headers?.get(stateHeader)
         if (state === 'working') return watch()
         if (state === 'failed' && message.headers) {

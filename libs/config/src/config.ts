@@ -42,6 +42,8 @@ export interface Config {
     readonly advertise: string
     readonly labels: Readonly<Record<string, string>>
     readonly copies: number
+    /** 0: copies that are more than needed stay. */
+    readonly pruneAfterHours: number
   }
   readonly logLevel: string
   readonly metricsAddress: string
@@ -182,6 +184,7 @@ export function loadConfig(settings: Settings = {}): Config {
       advertise: hostAndPort(text('cluster.advertise')),
       labels: labelsOf(text('cluster.labels')),
       copies: number('cluster.copies'),
+      pruneAfterHours: number('cluster.prune_after_hours'),
     },
     logLevel: text('log.level'),
     metricsAddress: text('metrics.address'),

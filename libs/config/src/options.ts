@@ -168,6 +168,12 @@ export const options = [
     text: 'Nodes that are to have each blob that was pushed or imported.',
   },
   {
+    path: 'cluster.prune_after_hours',
+    kind: 'integer',
+    value: 0,
+    text: 'Hours after which a node removes its copy of a blob that cluster.copies others have. 0: never.',
+  },
+  {
     path: 'log.level',
     kind: 'string',
     value: 'info',

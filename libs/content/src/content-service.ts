@@ -18,6 +18,7 @@ import { bringNamed } from './peers/bring.ts'
 import { readForPeers, statForPeers } from './peers/for-peers.ts'
 import type { Peers } from './peers/peers.ts'
 import { tellOfBlobs } from './peers/tell-of-blobs.ts'
+import { type CopiesPolicy, watchCopies } from './peers/watch-copies.ts'
 import { proxiedBytes } from './proxied-bytes.ts'
 import { read } from './read.ts'
 import { recover } from './recover.ts'
@@ -42,6 +43,8 @@ export interface ContentServiceDeps {
   readonly plugin?: ServiceOf<typeof ContentDefinition> | undefined
   /** Nodes that are to have each blob that did not come from a registry; 1 by default. */
   readonly copies?: number | undefined
+  /** How copies are looked after; without it they are made when a blob comes, and that is all. */
+  readonly copiesPolicy?: CopiesPolicy | undefined
 }
 
 export interface ContentService extends AsyncDisposable {
@@ -88,7 +91,10 @@ export async function createContentService(deps: ContentServiceDeps): Promise<Co
     await store.writers.close()
   })
   await recover(store)
-  if (deps.peers !== undefined) void tellOfBlobs(store)
+  if (deps.peers !== undefined) {
+    void tellOfBlobs(store)
+    if (deps.copiesPolicy !== undefined) void watchCopies(store, deps.copiesPolicy)
+  }
 
   const owned = stack.move()
   return {

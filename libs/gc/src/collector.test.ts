@@ -9,7 +9,7 @@ import {
   tables,
   trashTable,
 } from '@flotilla/metadata'
-import { hasCode, makeCall, status, unavailable } from '@flotilla/rpc'
+import { hasCode, internal, makeCall, nodeAway, status, unavailable } from '@flotilla/rpc'
 import { startRedis, type TestRedis, until } from '@flotilla/testing'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { collectNamespace } from './collect-namespace.ts'
@@ -213,7 +213,14 @@ describe('collect', () => {
     expect(await second).toEqual({ ...nothing, content: 1 })
   })
 
-  test('a node that fails is named, stops no other, and is looked at completely later', async () => {
+  test.each([
+    { what: 'that fails is named', failure: internal('the disk of "n1" is broken'), fails: true },
+    {
+      what: 'that is away fails no call',
+      failure: unavailable('node "n1" is not there', { reason: nodeAway }),
+      fails: false,
+    },
+  ])('a node $what, stops no other, and is looked at completely later', async ({ fails, failure }) => {
     const nodes = new Nodes('n1', 'n2')
     await using collector = collectorOf(nodes)
     await collector.collect({}, call)
@@ -222,12 +229,15 @@ describe('collect', () => {
     await world.prepare('n1/overlayfs', 'a', '')
     await world.prepare('n2/overlayfs', 'b', '')
     nodes.answer = async (node) => {
-      if (node === 'n1') throw unavailable(`node "n1" is not there`)
+      if (node === 'n1') throw failure
     }
-    await expect(collector.collect({}, call)).rejects.toMatchObject({
-      code: status.UNKNOWN,
-      message: expect.stringContaining('node "n1" is not there'),
-    })
+    const collected = collector.collect({}, call)
+    if (fails)
+      await expect(collected).rejects.toMatchObject({
+        code: status.UNKNOWN,
+        message: expect.stringContaining('the disk of "n1" is broken'),
+      })
+    else expect(await collected).toMatchObject({ content: 1, snapshots: 2 })
     expect(nodes.sweeps).toEqual([{ node: 'n2', digests: [digestNumber(1)] }])
     expect(nodes.removals.map(({ node }) => node)).toEqual(['n2'])
     expect(await metadata.size(namespace, trashTable('n1', 'overlayfs'))).toBe(1)

@@ -18,7 +18,8 @@ export type Collector = ServiceOf<typeof CollectorDefinition> & AsyncDisposable
  * each have one: a namespace is collected by one at a time.
  *
  * `collect` answers when a run that began after the call has ended, removal from the nodes' disks included. It fails
- * when any part of that run failed; the other parts were carried out all the same, and what failed is tried again.
+ * when any part of that run failed, other than that a node is away; the other parts were carried out all the same, and
+ * what failed is tried again.
  */
 export function createCollector({ metadata, settings, logger, ...nodes }: CollectorDeps): Collector {
   const stop = new AbortController()

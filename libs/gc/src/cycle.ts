@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CollectResponse } from '@flotilla/api/flotilla/gc/v1/gc'
 import { type Metadata, tables } from '@flotilla/metadata'
-import { toRpcError, unknown } from '@flotilla/rpc'
+import { nodeAway, RpcError, toRpcError, unknown } from '@flotilla/rpc'
 import { type Collected, collectNamespace } from './collect-namespace.ts'
 import { Disks, type Nodes, type Note } from './disks.ts'
 import { type Counters, readCounters } from './run.ts'
@@ -56,11 +56,14 @@ export class Cycle {
    */
   async run(asked: boolean): Promise<Outcome<CollectResponse>> {
     const failures: unknown[] = []
+    // A node that is away does its part when it is back. Until then its bytes are of no use to anybody.
+    const isAway = (error: unknown) => error instanceof RpcError && error.reason === nodeAway
     const log: Note = (what, error) => {
-      if (!this.#signal.aborted) this.#logger.warn({ err: error }, `garbage collection: ${what}`)
+      if (!this.#signal.aborted)
+        this.#logger[isAway(error) ? 'debug' : 'warn']({ err: error }, `garbage collection: ${what}`)
     }
     const note: Note = (what, error) => {
-      failures.push(error)
+      if (!isAway(error)) failures.push(error)
       log(what, error)
     }
     const looking = Date.now() >= this.#retryAt && (await this.#disks.isOwing())

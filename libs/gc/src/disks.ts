@@ -1,13 +1,15 @@
 import type { LocalBlobsDefinition } from '@flotilla/api/flotilla/content/v1/content'
 import type { DriversDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import { keyOf, type Metadata, mapRedisError, tables, trashTable } from '@flotilla/metadata'
-import { makeCall, type ServiceOf } from '@flotilla/rpc'
+import { makeCall, nodeAway, type ServiceOf, unavailable } from '@flotilla/rpc'
 import { parseStore } from './objects.ts'
 import { contentTrashTable } from './removal.ts'
 
 export interface Nodes {
   /** Names of all nodes, answering or not. */
   readonly nodes: () => Promise<readonly string[]>
+  /** Whether a node is there to be asked; asked in any case when this is absent. */
+  readonly isReady?: (node: string) => Promise<boolean>
   readonly content: (node: string) => Pick<ServiceOf<typeof LocalBlobsDefinition>, 'sweep'>
   readonly drivers: (node: string) => Pick<ServiceOf<typeof DriversDefinition>, 'remove' | 'ids' | 'list'>
 }
@@ -76,6 +78,7 @@ export class Disks {
     for await (const digests of this.#piecesOf(namespace, contentTrashTable, digestBatch)) {
       await this.#onEach(await this.#known(), async (node, state) => {
         try {
+          await this.#requireReady(node)
           await this.#nodes.content(node).sweep({ digests }, makeCall({ signal: this.#signal }))
         } catch (error) {
           state.sweepAt = 0
@@ -94,6 +97,7 @@ export class Disks {
         const table = trashTable(node, snapshotter)
         try {
           for await (const ids of this.#piecesOf(namespace, table, directoryBatch)) {
+            await this.#requireReady(node)
             await this.#nodes.drivers(node).remove({ snapshotter, ids }, makeCall({ signal: this.#signal }))
             await this.#forget(namespace, table, ids)
           }
@@ -108,6 +112,7 @@ export class Disks {
   async sweepIngests(note: Note): Promise<void> {
     await this.#onEach(await this.#known(), async (node, state) => {
       try {
+        await this.#requireReady(node)
         const call = makeCall({ signal: this.#signal })
         await this.#nodes.content(node).sweep({ digests: [], ingestsOnly: true }, call)
       } catch (error) {
@@ -122,6 +127,7 @@ export class Disks {
     await this.#onEach(await this.#known(), async (node, state) => {
       if (Date.now() < state.sweepAt) return
       try {
+        await this.#requireReady(node)
         await this.#nodes.content(node).sweep({ digests: [] }, makeCall({ signal: this.#signal }))
         state.sweepAt = Date.now() + completeEvery
       } catch (error) {
@@ -146,6 +152,7 @@ export class Disks {
     await this.#onEach(await this.#known(), async (node, state) => {
       if (Date.now() < state.compareAt) return
       try {
+        await this.#requireReady(node)
         const { drivers } = await this.#nodes.drivers(node).list({}, makeCall({ signal: this.#signal }))
         for (const { name, unavailable } of drivers) {
           if (unavailable !== '') continue
@@ -201,6 +208,12 @@ export class Disks {
     work: (node: string, state: NodeState) => Promise<void>,
   ): Promise<void> {
     await Promise.all(nodes.map(([node, state]) => work(node, state)))
+  }
+
+  /** Sooner than the question itself would be found to have no answer. */
+  async #requireReady(node: string): Promise<void> {
+    if (!((await this.#nodes.isReady?.(node)) ?? true))
+      throw unavailable(`node "${node}" is not ready`, { reason: nodeAway })
   }
 
   /** The members of a set in pieces. What is added meanwhile may come or not; it is trash for the next time then. */

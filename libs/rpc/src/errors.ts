@@ -33,6 +33,9 @@ export interface RpcErrorOptions {
   readonly reason?: string | undefined
 }
 
+/** Reason of the UNAVAILABLE of a command to a node that is not there or falls silent. */
+export const nodeAway = 'node-away'
+
 /** Metadata of a failed call that carries the error's reason between processes. */
 const reasonKey = 'flotilla-reason'
 

@@ -13,6 +13,7 @@ export {
   hasCode,
   internal,
   invalidArgument,
+  nodeAway,
   notFound,
   outOfRange,
   permissionDenied,

@@ -65,7 +65,7 @@ describe('content of three nodes', () => {
     await cluster.sees('b', 'a', true, 10_000)
   })
 
-  it('removed on one node, it goes from the disks of all', async () => {
+  it('removed on one node, it goes from the disks of all, also of those that were away', async () => {
     const image = await buildImage({ scratch: true, layers: [[{ name: 'gone', content: 'soon' }]] })
     const reference = cluster.registry.add('library/gone:1', image)
     await cluster.ctr('a', 'images', 'pull', '--plain-http', reference)
@@ -73,8 +73,20 @@ describe('content of three nodes', () => {
     await cluster.ctr('b', 'content', 'get', digest)
     await cluster.ctr('c', 'content', 'get', digest)
     expect(['a', 'b', 'c'].map((node) => blobOn(node, digest))).toEqual([true, true, true])
-    await cluster.ctr('c', 'images', 'rm', '--sync', reference)
+    // One is away and one does not run: they are told when they are back.
+    await cluster.tell('kill', 'b')
+    await cluster.tell('partition', 'c')
+    try {
+      await cluster.ctr('a', 'images', 'rm', '--sync', reference)
+      await until('the blob to go from a', () => !blobOn('a', digest))
+      expect(['b', 'c'].map((node) => blobOn(node, digest))).toEqual([true, true])
+    } finally {
+      await cluster.tell('heal', 'c')
+      await cluster.tell('start', 'b')
+    }
     // What is unpacked holds no blobs; what a client's lease held has expired with its pull.
-    await until('the blob to go everywhere', () => ['a', 'b', 'c'].every((node) => !blobOn(node, digest)))
+    await until('the blob to go everywhere', () => ['a', 'b', 'c'].every((node) => !blobOn(node, digest)), {
+      timeout: 60_000,
+    })
   })
 })

@@ -8,6 +8,9 @@ import type { Part } from '../part.ts'
 import { pluginClient } from '../plugin-client.ts'
 import { registryClient } from '../registry-client.ts'
 
+/** Milliseconds between two looks whether there are as many copies of blobs as there should be. */
+const copiesInterval = 60_000
+
 export const content: Part = {
   name: 'content',
   serves: [ContentDefinition, LocalBlobsDefinition, BlobsDefinition],
@@ -25,6 +28,7 @@ export const content: Part = {
         plugin: plugin && pluginClient(host, ContentDefinition, plugin),
         peers: config.cluster.advertise === '' ? undefined : contentPeers(host, registries),
         copies: config.cluster.copies,
+        copiesPolicy: { every: copiesInterval, pruneAfter: config.cluster.pruneAfterHours * 3_600_000 },
       }),
     )
     serve(ContentDefinition, store.content)

@@ -11,11 +11,12 @@ import type { Part } from '../part.ts'
 export const leases: Part = {
   name: 'leases',
   serves: [LeasesDefinition, CollectorDefinition],
-  async build({ config, metadata, logger, onNode, own, serve }) {
+  async build({ config, metadata, logger, onNode, own, presence, serve }) {
     const collector = own(
       createCollector({
         metadata,
         nodes: () => nodeNames(metadata),
+        isReady: (node) => presence.isReady(node),
         content: (node) => onNode(LocalBlobsDefinition, node),
         drivers: (node) => onNode(DriversDefinition, node),
         settings: config.gc,

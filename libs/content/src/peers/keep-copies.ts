@@ -8,7 +8,7 @@ import type { Store } from '../store.ts'
 const patience = 600_000
 
 /**
- * Has other nodes take copies of a blob that is nowhere else, as many as the policy says. Nobody waits for it: a node
+ * Has other nodes take copies of a blob, until as many as the policy says have one and answer. Nobody waits for it: a node
  * that could not is told of in the log.
  */
 export async function keepCopies(
@@ -22,9 +22,11 @@ export async function keepCopies(
   // What a client pulled is to be had again where it came from.
   if (Object.keys(labels).some((label) => label.startsWith(sourcePrefix))) return
   try {
-    const have = new Set([node, ...(await blobNodes(metadata, digest.text))])
-    const others = (await peers.ready()).filter((name) => !have.has(name)).sort(() => Math.random() - 0.5)
-    const chosen = others.slice(0, Math.max(0, copies - have.size))
+    const holders = new Set([node, ...(await blobNodes(metadata, digest.text))])
+    const ready = await peers.ready()
+    const count = ready.filter((name) => holders.has(name)).length
+    const others = ready.filter((name) => !holders.has(name)).sort(() => Math.random() - 0.5)
+    const chosen = others.slice(0, Math.max(0, copies - count))
     await Promise.all(
       chosen.map((name) =>
         peers
