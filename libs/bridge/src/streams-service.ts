@@ -8,14 +8,19 @@ import {
 } from '@flotilla/api/flotilla/peer/v1/peer'
 import { errnoOf } from '@flotilla/linux'
 import { invalidArgument, type ServiceOf } from '@flotilla/rpc'
+import { Lingering } from './lingering.ts'
 
 const { O_NONBLOCK, O_RDONLY, O_WRONLY } = constants
 
 /** Milliseconds between two looks whether a client has opened its end. */
 const lookEvery = 25
 
+/** Milliseconds that a client's end stays open after the process's node fell silent. */
+const graceful = 120_000
+
 /** The clients' ends, on their node. */
 export function createStreamsService(): ServiceOf<StreamsDefinition> {
+  const lingering = new Lingering(graceful)
   return {
     async *connect(requests, call) {
       const iterator = requests[Symbol.asyncIterator]()
@@ -23,8 +28,8 @@ export function createStreamsService(): ServiceOf<StreamsDefinition> {
       if (first.done) throw invalidArgument('the first message must name a FIFO')
       const { direction, path } = first.value
       if (!path.startsWith('/')) throw invalidArgument(`FIFO ${JSON.stringify(path)} is not an absolute path`)
-      if (direction === Direction.OUTPUT) yield* output(path, iterator, call.signal)
-      else if (direction === Direction.INPUT) yield* input(path, iterator, call.signal)
+      if (direction === Direction.OUTPUT) yield* output(path, iterator, call.signal, lingering)
+      else if (direction === Direction.INPUT) yield* input(path, iterator, call.signal, lingering)
       else throw invalidArgument(`FIFO ${path}: no direction`)
     },
   }
@@ -35,12 +40,19 @@ async function* output(
   path: string,
   pieces: AsyncIterator<StreamPiece>,
   signal: AbortSignal,
+  lingering: Lingering,
 ): AsyncGenerator<StreamPiece> {
   const writer = new Socket({ fd: await openForReader(path, signal), readable: false, writable: true })
   const held = openSync(path, O_RDONLY | O_NONBLOCK)
+  lingering.release(path)
+  let ended = false
   const failed = new Promise<never>((_, reject) => writer.once('error', reject))
   failed.catch(() => {})
-  const gone = () => writer.destroy()
+  const gone = () => {
+    // Before the end is closed that the client reads from.
+    if (!ended) lingering.hold(path, O_WRONLY)
+    writer.destroy()
+  }
   signal.addEventListener('abort', gone, { once: true })
   try {
     yield StreamPiece.fromPartial({})
@@ -49,10 +61,13 @@ async function* output(
       if (data.length === 0 || writer.write(data)) continue
       await Promise.race([new Promise((resolve) => writer.once('drain', resolve)), failed, aborted(signal)])
     }
+    // Whoever is cut off has not said that this was all.
+    signal.throwIfAborted()
+    ended = true
     await Promise.race([new Promise<void>((resolve) => writer.end(resolve)), failed, aborted(signal)])
   } finally {
     signal.removeEventListener('abort', gone)
-    writer.destroy()
+    gone()
     closeSync(held)
   }
 }
@@ -62,15 +77,21 @@ async function* input(
   path: string,
   pieces: AsyncIterator<StreamPiece>,
   signal: AbortSignal,
+  lingering: Lingering,
 ): AsyncGenerator<StreamPiece> {
   const reader = new Socket({ fd: openSync(path, O_RDONLY | O_NONBLOCK), readable: true, writable: false })
+  let ended = false
   // As a shim does: a client that goes is no end of file, only one that goes after closing the input is.
   let held: number | undefined = openSync(path, O_WRONLY | O_NONBLOCK)
+  lingering.release(path)
   const letGo = () => {
     if (held !== undefined) closeSync(held)
     held = undefined
   }
-  const gone = () => reader.destroy()
+  const gone = () => {
+    if (!ended) lingering.hold(path, O_RDONLY)
+    reader.destroy()
+  }
   signal.addEventListener('abort', gone, { once: true })
   const told = (async () => {
     for (let next = await pieces.next(); !next.done; next = await pieces.next()) if (next.value.closing) letGo()
@@ -79,9 +100,10 @@ async function* input(
   told.catch(() => {})
   try {
     for await (const data of reader) yield StreamPiece.fromPartial({ data: data as Buffer })
+    ended = !signal.aborted
   } finally {
     signal.removeEventListener('abort', gone)
-    reader.destroy()
+    gone()
     letGo()
   }
 }

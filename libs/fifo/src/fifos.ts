@@ -12,6 +12,12 @@ export interface FifoOptions {
   readonly mkfifo: (paths: readonly string[]) => Promise<void> | void
 }
 
+/** FIFOs of an earlier process of ours. */
+export interface ReopenOptions extends Omit<FifoOptions, 'mkfifo'> {
+  /** Whether the process's side was open by then: outputs end when that side has gone. */
+  readonly started: boolean
+}
+
 /** The client's end of the standard streams of one process. */
 export interface Fifos extends AsyncDisposable {
   /** As they are named in a request; empty where there is none. */
@@ -26,13 +32,28 @@ export interface Fifos extends AsyncDisposable {
 
 /** Makes FIFOs in a new directory and opens them. Disposing it closes them and removes the directory. */
 export async function openFifos(directory: string, options: FifoOptions): Promise<Fifos> {
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  return await open(directory, options, options.mkfifo)
+}
+
+/** Opens FIFOs that {@link openFifos} made and nobody disposed of. What was written into them meanwhile is there. */
+export async function reopenFifos(directory: string, options: ReopenOptions): Promise<Fifos> {
+  const fifos = await open(directory, options, () => {})
+  if (options.started) fifos.started()
+  return fifos
+}
+
+async function open(
+  directory: string,
+  options: Omit<FifoOptions, 'mkfifo'>,
+  make: FifoOptions['mkfifo'],
+): Promise<Fifos> {
   const path = (name: string, wanted: boolean) => (wanted ? join(directory, name) : '')
   const paths = {
     stdin: path('stdin', options.stdin),
     stdout: path('stdout', true),
     stderr: path('stderr', !options.terminal),
   }
-  await mkdir(directory, { recursive: true, mode: 0o700 })
   const held: number[] = []
   const sockets: Socket[] = []
   /** Opens without waiting: a reader finds no end of file before somebody has written, for we hold the other end too. */
@@ -56,7 +77,7 @@ export async function openFifos(directory: string, options: FifoOptions): Promis
     await rm(directory, { recursive: true, force: true })
   }
   try {
-    await options.mkfifo(Object.values(paths).filter((name) => name !== ''))
+    await make(Object.values(paths).filter((name) => name !== ''))
     return {
       paths,
       stdout: output(paths.stdout),

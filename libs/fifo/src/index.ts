@@ -1,1 +1,1 @@
-export { type FifoOptions, type Fifos, openFifos } from './fifos.ts'
+export { type FifoOptions, type Fifos, openFifos, type ReopenOptions, reopenFifos } from './fifos.ts'

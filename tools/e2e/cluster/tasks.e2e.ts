@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { TasksDefinition } from '@flotilla/api/containerd/services/tasks/v1/tasks'
 import { Status } from '@flotilla/api/containerd/v1/types/types'
@@ -63,6 +65,21 @@ describe('tasks of three nodes', () => {
     await running.prints(/^42\r?$/m)
     running.child.stdin.write('exit 5\n')
     expect((await running.result).code).toBe(5)
+  })
+
+  it('streams go on after the agent of the process was killed, with what was written meanwhile', async () => {
+    const shell = cluster.start('a', ['tasks', 'exec', '--exec-id', 'through', 'on-b', 'sh'])
+    shell.child.stdin.write('echo before; until [ -e /go ]; do sleep 0.1; done; echo meanwhile\n')
+    await shell.prints(/^before$/m)
+    await cluster.tell('kill', 'b')
+    const [root] = [
+      readFileSync(join(cluster.dir, 'b/state/io.containerd.runtime.v2.task', namespace, 'on-b/init.pid'), 'utf8'),
+    ]
+    writeFileSync(`/proc/${root}/root/go`, '')
+    await cluster.tell('start', 'b')
+    await shell.prints(/^meanwhile$/m)
+    shell.child.stdin.write('echo after; exit 6\n')
+    expect(await shell.result).toMatchObject({ code: 6, stdout: 'before\nmeanwhile\nafter\n' })
   })
 
   it('two nodes creating one container at once: one wins, the other is told that it exists', async () => {

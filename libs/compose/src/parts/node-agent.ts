@@ -85,6 +85,7 @@ export const nodeAgent: Part = {
         logger,
       }),
     )
+    await bridges.resume()
     serveOnNode(NodeTasksDefinition, bridgedTasks(tasks, bridges, name))
     serveToPeers(StreamsDefinition, createStreamsService())
     serveOnNode(NodeSandboxesDefinition, tasks.sandboxes)
