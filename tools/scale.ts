@@ -17,7 +17,7 @@ const help = `scale: many nodes, simulated, against one Redis and one NATS
 For each number of nodes (10, 100 and 1000 unless given) it prints one line of JSON:
   announce      what announcing costs one node: microseconds of processor time a second
   listen        what listening to all others costs one node: the same, and messages a second
-  natsCpu       of nats-server while all nodes announce and one listens, and while 20 more listen: share of a processor
+  natsCpu       of nats-server while all nodes announce and one listens, and while 50 more listen: share of a processor
   redisCpu      of redis-server, the same moment
   commands      commands a second to nodes chosen at random, 64 under way at a time, and the median of their times in ms
   events        events a second from all nodes through outbox, relay and log to a subscriber
@@ -41,8 +41,8 @@ if (!counts.every((count) => Number.isInteger(count) && count > 0) || !(seconds 
   process.exit(2)
 }
 
-/** Further nodes that listen, to tell what each adds to the work of NATS. */
-const moreListeners = 20
+/** Further connections that get every announcement, to tell what each adds to the work of NATS. */
+const moreListeners = 50
 
 /** Processor time of a process so far, in seconds. */
 function cpuOf(pid: number): number {
@@ -116,7 +116,7 @@ async function measure(count: number): Promise<object> {
   // What all said when they were asked at the start is over.
   await sleep(2_000)
   const quiet = await shares()
-  const others = part('listener')
+  const others = part('sinks')
   await others.tell({ do: 'start', count: moreListeners })
   await sleep(2_000)
   const heard = await shares()

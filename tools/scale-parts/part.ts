@@ -14,7 +14,7 @@ import type { Answer, Order } from './orders.ts'
 const [, , kind = '', redis = '', nats = ''] = process.argv
 const logger = createLogger({ level: 'warn', name: kind })
 const nameOf = (index: number) => `node-${index}`
-const metadata = await createMetadata({ url: redis, origin: kind })
+const metadata = await createMetadata({ url: redis, origin: kind, directEvents: true })
 const bus = await createBus({ url: nats, name: kind })
 let heard = 0
 
@@ -50,7 +50,11 @@ async function startAgents(count: number): Promise<void> {
 
 async function startListeners(count: number): Promise<void> {
   for (let index = 0; index < count; index++) {
-    const own = await createBus({ url: nats, name: `listener-${index}` })
+    const own = await createBus({ url: nats, name: `${kind}-${index}` })
+    if (kind === 'sinks') {
+      own.nats.subscribe('flotilla.presence.*', { callback: () => {} })
+      continue
+    }
     createPresence({ nats: own.nats, metadata })
     if (index === 0) own.nats.subscribe('flotilla.presence.*', { callback: () => void heard++ })
   }

@@ -57,7 +57,7 @@ export const options = [
     path: 'redis.url',
     kind: 'string',
     value: '',
-    text: 'Metadata store: redis://, rediss://, unix:///path, or redis+sentinel://HOST:PORT,HOST:PORT/NAME. Empty: start a redis-server of our own.',
+    text: 'Metadata store: redis://, rediss://, unix:///path, redis+sentinel://HOST:PORT,HOST:PORT/NAME or redis+cluster://HOST:PORT,HOST:PORT. Empty: start a redis-server of our own.',
   },
   {
     path: 'redis.replicas',

@@ -1,4 +1,4 @@
-import { keyOf, mapRedisError, tables } from '@flotilla/metadata'
+import { keyOf, mapRedisError, tables, together } from '@flotilla/metadata'
 import type { Digest } from './digest.ts'
 import type { Store } from './store.ts'
 
@@ -7,13 +7,10 @@ const questionsAtOnce = 4_000
 
 /** Asks of each pair whether the namespace has the digest. */
 async function ask(store: Store, pairs: ReadonlyArray<readonly [namespace: string, digest: string]>) {
-  const pipeline = store.metadata.redis.pipeline()
-  for (const [namespace, digest] of pairs) pipeline.hexists(keyOf(namespace, tables.content), digest)
-  const answers = await pipeline.exec().catch((error: unknown) => {
-    throw mapRedisError(error)
-  })
+  const questions = pairs.map(([namespace, digest]) => ['hexists', keyOf(namespace, tables.content), digest] as const)
+  const answers = await together(store.metadata.redis, questions)
   return pairs.map((_, index) => {
-    const [error, answer] = answers?.[index] ?? [new Error('no answer')]
+    const [error, answer] = answers[index] ?? [new Error('no answer')]
     // An unanswered question must never count as "nobody names it".
     if (error) throw mapRedisError(error)
     return answer === 1

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Metadata, mapRedisError } from '@flotilla/metadata'
+import { isCluster, type Metadata, mapRedisError } from '@flotilla/metadata'
+import type { Redis } from 'ioredis'
 import { readStreams, type StreamEntry } from './stream-reply.ts'
 
 /** Milliseconds that Redis waits for something new before it answers with nothing. */
@@ -22,6 +23,7 @@ export function createBlockingReader(metadata: Metadata): BlockingReader {
       }
     },
     async read(positions, count) {
+      if (isCluster(redis)) return await poll(redis, positions, count)
       // A peer that vanished without a word would keep us waiting for ever.
       const guard = setTimeout(() => redis.disconnect(true), 2 * block)
       const ids = [...positions.values()]
@@ -38,5 +40,27 @@ export function createBlockingReader(metadata: Metadata): BlockingReader {
     [Symbol.dispose]() {
       redis.disconnect()
     },
+  }
+}
+
+/** Milliseconds between two looks where the streams are on several servers. */
+const look = 50
+
+/** The same of streams in different slots: nobody can wait for all of them, so each is asked again and again. */
+async function poll(
+  redis: Redis,
+  positions: ReadonlyMap<string, string>,
+  count: number,
+): Promise<Array<readonly [string, StreamEntry[]]>> {
+  for (const end = performance.now() + block; ; await sleep(look)) {
+    const replies = await Promise.all(
+      [...positions].map(([key, id]) =>
+        redis.callBuffer('XREAD', 'COUNT', count, 'STREAMS', key, id).catch((error: unknown) => {
+          throw mapRedisError(error)
+        }),
+      ),
+    )
+    const streams = replies.flatMap(readStreams)
+    if (streams.length > 0 || performance.now() > end) return streams
   }
 }

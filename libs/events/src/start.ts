@@ -1,4 +1,4 @@
-import { keyOf, type Metadata, mapRedisError, tables } from '@flotilla/metadata'
+import { isCluster, keyOf, type Metadata, mapRedisError, tables, together } from '@flotilla/metadata'
 import { type Call, invalidArgument, outOfRange } from '@flotilla/rpc'
 import { beyondRetention, logState, sequenceAt } from './event-log.ts'
 import { stateKey } from './keys.ts'
@@ -68,48 +68,52 @@ export async function findStart(
   return { from, skips: () => false }
 }
 
+/** Events of the log that are looked at once more where its end and those of outboxes cannot be asked for in order. */
+const margin = 10_000
+
 /**
  * What is acknowledged now, in the log or still in outboxes. One write of commands: so it takes effect before whatever
- * this process writes after it, and the log's end is known before the outboxes' ends, which are never behind it.
+ * this process writes after it, and the log's end is known before the outboxes' ends, which are never behind it. The
+ * servers of a Redis Cluster answer in no order: there the log is read from some way before its end.
  */
 async function recordedNow(metadata: Metadata, namespaces: Iterable<string>) {
-  const [outboxes, [sequence, time]] = await outboxEnds(
-    metadata,
-    namespaces,
-    metadata.redis.pipeline().hget(stateKey, 'sequence').time(),
-  )
+  const [outboxes, [state, time]] = await outboxEnds(metadata, namespaces, [
+    ['hmget', stateKey, 'sequence', 'first'],
+    ['eval', "return redis.call('TIME')", 1, stateKey],
+  ])
+  const [last, first] = (state as ReadonlyArray<string | null>).map(Number)
   const [seconds, micros] = time as [string, string]
   const now = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000)
+  const end = last ?? 0
   return {
-    sequence: Number(sequence ?? 0),
+    sequence: isCluster(metadata.redis) ? Math.max((first ?? 1) - 1, end - margin, 0) : end,
     includes(entry: LogEntry): boolean {
-      const last = outboxes.get(entry.envelope.namespace)
+      const position = outboxes.get(entry.envelope.namespace)
       // Of a namespace that this process had not heard of then, only the time is known.
-      return last === undefined ? entry.recordedAt < now : compareIds(entry.outbox, last) <= 0
+      return position === undefined ? entry.recordedAt < now : compareIds(entry.outbox, position) <= 0
     },
   }
 }
 
-/** The id of the newest event of each outbox, asked after the commands of a pipeline, whose answers come along. */
+type Commands = Parameters<typeof together>[1]
+
+/** The id of the newest event of each outbox, asked after some commands, whose answers come along. */
 export async function outboxEnds(
   metadata: Metadata,
   namespaces: Iterable<string>,
-  pipeline = metadata.redis.pipeline(),
+  before: Commands = [],
 ): Promise<readonly [ReadonlyMap<string, string>, readonly unknown[]]> {
-  const others = pipeline.length
   const names = [...namespaces]
-  for (const name of names) pipeline.xinfo('STREAM', keyOf(name, tables.outbox))
-  const answers = await pipeline.exec().catch((error: unknown) => {
-    throw mapRedisError(error)
-  })
+  const questions = names.map((name) => ['xinfo', 'STREAM', keyOf(name, tables.outbox)] as const)
+  const answers = await together(metadata.redis, [...before, ...questions])
   const ends = new Map<string, string>()
-  for (const [index, [error, info]] of (answers ?? []).entries()) {
-    const name = names[index - others]
+  for (const [index, [error, info]] of answers.entries()) {
+    const name = names[index - before.length]
     const isNew = error !== null && /no such key/.test(error.message)
     if (error !== null && !isNew) throw mapRedisError(error)
     if (name !== undefined) ends.set(name, isNew ? beginning : lastGeneratedId(info))
   }
-  return [ends, (answers ?? []).slice(0, others).map(([, answer]) => answer)]
+  return [ends, answers.slice(0, before.length).map(([, answer]) => answer)]
 }
 
 function lastGeneratedId(info: unknown): string {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { type Check, keyOf, type Metadata, mapRedisError, type Plan, tables } from '@flotilla/metadata'
+import { type Check, keyOf, type Metadata, mapRedisError, type Plan, tables, together } from '@flotilla/metadata'
 import { aborted } from '@flotilla/rpc'
 import { drain, watchTable } from './scripts.ts'
 
@@ -20,14 +20,13 @@ export interface Counters {
 
 /** Reads the counters of many namespaces in one go. */
 export async function readCounters(metadata: Metadata, namespaces: readonly string[]): Promise<Counters[]> {
-  const pipeline = metadata.redis.pipeline()
   const fields = ['mutations', 'deletions', collected.mutations, collected.deletions]
-  for (const namespace of namespaces) pipeline.hmget(keyOf(namespace, tables.gcCounters), ...fields)
-  const answers = await pipeline.exec().catch((error: unknown) => {
-    throw mapRedisError(error)
-  })
+  const answers = await together(
+    metadata.redis,
+    namespaces.map((namespace) => ['hmget', keyOf(namespace, tables.gcCounters), ...fields] as const),
+  )
   return namespaces.map((_, index) => {
-    const [error, values] = answers?.[index] ?? [new Error('no answer')]
+    const [error, values] = answers[index] ?? [new Error('no answer')]
     if (error) throw mapRedisError(error)
     const [mutations, deletions, collectedMutations, collectedDeletions] = (values as Array<string | null>).map(Number)
     return {

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { type RpcError, toRpcError, unavailable } from '@flotilla/rpc'
-import { Redis, type RedisOptions, ReplyError } from 'ioredis'
-import { namesSentinels, sentinelOptions } from './sentinel-url.ts'
+import { Cluster, Redis, type RedisOptions, ReplyError } from 'ioredis'
+import { clusterOptions, kindOf, sentinelOptions } from './server-groups.ts'
 
 export interface ConnectionOptions {
-  /** `redis://[user:password@]host:port[/db]`, `rediss://…`, `unix:///path?password=…` or {@link sentinelOptions}. */
+  /** `redis://[user:password@]host:port[/db]`, `rediss://…`, `unix:///path?password=…`, or several servers: server-groups.ts. */
   readonly url: string
   /** PEM files for `rediss://`; each may be absent or empty. */
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string }
@@ -40,7 +40,9 @@ export function connectRedis(options: ConnectionOptions & { readonly blocking?: 
       path: url.pathname,
       ...(url.searchParams.has('password') ? { password: url.searchParams.get('password') ?? '' } : {}),
     })
-  } else if (namesSentinels(options.url)) {
+  } else if (kindOf(options.url) === 'cluster') {
+    return connectCluster(options, shared)
+  } else if (kindOf(options.url) === 'sentinel') {
     redis = new Redis({
       ...shared,
       ...sentinelOptions(options.url),
@@ -58,6 +60,64 @@ export function connectRedis(options: ConnectionOptions & { readonly blocking?: 
   redis.on('error', () => {})
   writeOnceATurn(redis)
   return redis
+}
+
+type SharedName =
+  | 'maxRetriesPerRequest'
+  | 'autoResendUnfulfilledCommands'
+  | 'connectTimeout'
+  | 'commandTimeout'
+  | 'socketTimeout'
+
+/**
+ * A Redis Cluster has the same commands; each goes to the server that has its keys, which must all be in one slot. It
+ * has no pipelines over several slots: {@link together} does without.
+ */
+function connectCluster(options: ConnectionOptions, shared: Pick<RedisOptions, SharedName>): Redis {
+  const { credentials, members } = clusterOptions(options.url)
+  const cluster = new Cluster(members, {
+    redisOptions: { ...shared, ...credentials, ...tlsOf(options) },
+    enableOfflineQueue: false,
+    clusterRetryStrategy: (times) => Math.min(20 * times, 500),
+    // A server that is away is found out by the call; its slots are somebody else's a moment later.
+    maxRedirections: 4,
+    retryDelayOnFailover: 50,
+    retryDelayOnClusterDown: 50,
+    slotsRefreshTimeout: 2_000,
+    slotsRefreshInterval: 5_000,
+    // Certificates are made out to names or addresses as they are given.
+    dnsLookup: (address, callback) => callback(null, address),
+  })
+  cluster.on('error', () => {})
+  return cluster as unknown as Redis
+}
+
+/** Whether a connection is one to a Redis Cluster. */
+export const isCluster = (redis: Redis): boolean => redis instanceof Cluster
+
+/**
+ * Asks several questions at once: in one write where there is one server. The answers are in their order, each with its
+ * error or null as those of a pipeline.
+ *
+ * @throws UNAVAILABLE when the store is away
+ */
+export async function together(
+  redis: Redis,
+  commands: ReadonlyArray<readonly [command: string, key: string, ...args: Array<string | number>]>,
+): Promise<Array<readonly [Error | null, unknown]>> {
+  if (commands.length === 0) return []
+  if (isCluster(redis))
+    return await Promise.all(
+      commands.map(([command, ...args]) =>
+        redis.call(command, args).then(
+          (answer) => [null, answer] as const,
+          (error: Error) => [error, undefined] as const,
+        ),
+      ),
+    )
+  const pipeline = redis.pipeline()
+  for (const [command, ...args] of commands) pipeline.call(command, ...args)
+  return (await asked(pipeline.exec())) ?? []
 }
 
 /**

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode, status } from '@flotilla/rpc'
 import { startSentinels, type TestSentinels, until } from '@flotilla/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { sentinelOptions } from './sentinel-url.ts'
+import { sentinelOptions } from './server-groups.ts'
 import { createMetadata, type Metadata } from './store.ts'
 
 describe('an address of Sentinels', () => {

@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { Namespace } from '@flotilla/api/containerd/services/namespaces/v1/namespaces'
 import { Envelope } from '@flotilla/api/containerd/types/types'
-import { notFound } from '@flotilla/rpc'
+import { invalidArgument, notFound } from '@flotilla/rpc'
 import type { Redis } from 'ioredis'
 import { byBytes } from './byte-order.ts'
 import { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
 import type { OutboxEvent, Outcome, Plan } from './plan.ts'
 import { encode } from './records.ts'
 import { replicating } from './replication.ts'
+import { kindOf } from './server-groups.ts'
 import {
   eventLogKey,
   eventPositionsKey,
@@ -158,6 +159,8 @@ function envelopeOf(namespace: string, { time = now(), topic, typeUrl, value }: 
 
 /** Connects to the metadata store and waits until it answers. */
 export async function createMetadata(options: MetadataOptions): Promise<Metadata> {
+  if ((options.replicas ?? 0) > 0 && kindOf(options.url) === 'cluster')
+    throw invalidArgument('redis.replicas cannot be used with a Redis Cluster')
   const redis = connectRedis(options)
   redis.defineCommand('flotillaTransact', { lua: lua('transact') })
   redis.defineCommand('flotillaIndexNamespace', { numberOfKeys: 2, lua: lua('index-namespace') })
