@@ -28,7 +28,7 @@ export async function startRedisCluster(): Promise<TestRedisCluster> {
     const dir = world.join(String(port))
     await mkdir(dir)
     const file = join(dir, 'redis.conf')
-    const cluster = `cluster-enabled yes\ncluster-port ${bus}\ncluster-node-timeout 2000\n`
+    const cluster = `cluster-enabled yes\ncluster-port ${bus}\ncluster-node-timeout 15000\n`
     await writeFile(
       file,
       `bind ${host}\nport ${port}\ndir ${dir}\nsave ""\nappendonly yes\nappendfsync always\n${cluster}`,
