@@ -1,4 +1,5 @@
-import { readBootstrap } from './bootstrap.ts'
+import { rm } from 'node:fs/promises'
+import { readBootstrap, socketPath } from './bootstrap.ts'
 import { type Bundle, listBundles, readBundleFile, removeRests } from './bundle.ts'
 import { now } from './exit.ts'
 import { followShimLog, type Node, servingShims } from './node.ts'
@@ -36,6 +37,7 @@ async function adopt(node: Node, bundle: Bundle): Promise<string> {
   }
   const { grpcAddress } = node.deps
   await killShims(grpcAddress, await shimsOf(grpcAddress, bundle, servingShims(node)))
+  if (bootstrap) await rm(socketPath(bootstrap.address), { force: true })
   if (bootstrap) await sandboxEvents.exited(node, bundle, { status: 255, at: now() })
   await removeSandbox(node, { bundle, binary })
   return 'removed a sandbox whose shim is gone'

@@ -1,9 +1,9 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import type { StateResponse } from '@flotilla/api/containerd/task/v3/task'
 import { Status } from '@flotilla/api/containerd/v1/types/types'
 import { hasCode, makeCall, status } from '@flotilla/rpc'
 import { adoptSandboxes } from './adopt-sandboxes.ts'
-import { type Bootstrap, readBootstrap } from './bootstrap.ts'
+import { type Bootstrap, readBootstrap, socketPath } from './bootstrap.ts'
 import { type Bundle, listBundles, readBundleFile, removeBundle, removeRests } from './bundle.ts'
 import { now } from './exit.ts'
 import { followShimLog, type Node, servingShims } from './node.ts'
@@ -124,7 +124,11 @@ async function reach(node: Node, bootstrap: Bootstrap, { bundle, record }: Remai
   try {
     return await Shim.connect(bootstrap, namespace, id)
   } catch (error) {
-    if (hasCode(error, status.UNAVAILABLE)) return undefined
+    if (hasCode(error, status.UNAVAILABLE)) {
+      // A shim that was killed leaves its socket.
+      await rm(socketPath(bootstrap.address), { force: true })
+      return undefined
+    }
     if (!hasCode(error, status.DEADLINE_EXCEEDED)) throw error
     if (!record.init) return undefined
     const [shim] = await shimsOf(node.deps.grpcAddress, bundle, servingShims(node))

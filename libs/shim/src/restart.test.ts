@@ -1,10 +1,11 @@
+import { existsSync } from 'node:fs'
 import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Status } from '@flotilla/api/containerd/v1/types/types'
 import { status } from '@flotilla/rpc'
 import { until } from '@flotilla/testing'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { shimProcesses } from './shim-processes.ts'
+import { defaultSocket, shimProcesses } from './shim-processes.ts'
 import { shims } from './testing/shims.ts'
 import { TestWorld } from './testing/world.ts'
 
@@ -99,10 +100,13 @@ describe.each(shims)('with the shim of containerd $name', ({ path, present }) =>
       const pid = await world.run('died')
       const shim = (await shimProcesses(world.deps.grpcAddress)).find(({ id }) => id === 'died')!
       await world.halt()
+      const socket = defaultSocket(world.deps.grpcAddress, shim.namespace, 'died')
+      expect(existsSync(socket)).toBe(true)
       process.kill(shim.pid, 'SIGKILL')
       await gone(shim.pid)
       await world.boot()
       await world.event('died', '/tasks/delete')
+      expect(existsSync(socket)).toBe(false)
       expect(world.events.topics('died').slice(-2)).toEqual(['/tasks/exit', '/tasks/delete'])
       expect(world.events.of('died').at(-1)!.event).toMatchObject({ pid, exitStatus: 137 })
       await expect(world.state('died')).rejects.toMatchObject({ code: status.NOT_FOUND })
