@@ -15,6 +15,8 @@ export interface SystemSnapshot {
   readonly cgroups: readonly string[]
   /** Named network namespaces. */
   readonly networks: readonly string[]
+  /** Loop devices, with the files behind them. */
+  readonly loops: readonly string[]
 }
 
 const absent = () => []
@@ -52,11 +54,26 @@ async function cgroups(ours: (text: string) => boolean): Promise<string[]> {
   return found
 }
 
-/** Looks at mounts, processes, control groups and network namespaces that mention one of the given texts. */
+async function loops(ours: (text: string) => boolean): Promise<string[]> {
+  const found: string[] = []
+  for (const name of await readdir('/sys/block').catch(absent)) {
+    const file = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')
+    if (file !== '' && ours(file)) found.push(`/dev/${name} ${file.trim()}`)
+  }
+  return found
+}
+
+/** Looks at mounts, processes, control groups, network namespaces and loop devices that mention one of the given texts. */
 export async function systemSnapshot(options: SnapshotOptions): Promise<SystemSnapshot> {
   const ours = (text: string) => options.mentions.some((mention) => text.includes(mention))
   const networks = (await readdir('/run/netns').catch(absent)).filter(ours)
-  return { mounts: await mounts(ours), processes: await processes(ours), cgroups: await cgroups(ours), networks }
+  return {
+    mounts: await mounts(ours),
+    processes: await processes(ours),
+    cgroups: await cgroups(ours),
+    networks,
+    loops: await loops(ours),
+  }
 }
 
 /** What is there now and was not before; empty lists when nothing was left behind. */
@@ -67,8 +84,9 @@ export function leftBehind(before: SystemSnapshot, after: SystemSnapshot): Syste
     processes: fresh('processes'),
     cgroups: fresh('cgroups'),
     networks: fresh('networks'),
+    loops: fresh('loops'),
   }
 }
 
 /** The snapshot of a machine with nothing of ours on it. */
-export const nothing: SystemSnapshot = { mounts: [], processes: [], cgroups: [], networks: [] }
+export const nothing: SystemSnapshot = { mounts: [], processes: [], cgroups: [], networks: [], loops: [] }

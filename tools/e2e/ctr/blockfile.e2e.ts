@@ -3,6 +3,7 @@ import { truncateSync, writeFileSync } from 'node:fs'
 import { type TempWorld, tempWorld, until } from '@flotilla/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makeFixture } from '../harness/fixture.ts'
+import { nothingMentions } from '../harness/leftovers.ts'
 import { endSharedImage } from '../harness/shared-image.ts'
 import { startStandalone } from '../harness/standalone.ts'
 import { type System, underTest } from '../harness/system.ts'
@@ -24,6 +25,7 @@ describe.skipIf(underTest !== 'standalone')('snapshotter blockfile', () => {
     await endSharedImage()
     await system?.[Symbol.asyncDispose]()
     await world?.[Symbol.asyncDispose]()
+    await nothingMentions(world.path)
   })
 
   const devices = () =>

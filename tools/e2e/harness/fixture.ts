@@ -26,7 +26,7 @@ export interface Fixture {
   pull(reference?: string): Promise<string>
   /** `images pull` or `push` with what this version needs in order not to use the transfer service. */
   local(verb: 'pull' | 'push', ...args: string[]): string[]
-  /** Removes all that is in the namespace, then the namespace; and throws if a process, mount or cgroup is left. */
+  /** Removes all that is in the namespace, then the namespace; and throws if a process, mount, cgroup or network namespace is left. */
   finish(): Promise<void>
 }
 
@@ -100,8 +100,8 @@ async function noLeak(namespace: string): Promise<void> {
   const mentions = [namespace]
   await until(`nothing of namespace ${namespace} to be left`, async () => {
     removeEmptyGroups(namespace)
-    const { processes, mounts, cgroups } = leftBehind(nothing, await systemSnapshot({ mentions }))
-    const rest = [...processes, ...mounts, ...cgroups]
+    const left = leftBehind(nothing, await systemSnapshot({ mentions }))
+    const rest = Object.values(left).flat()
     if (rest.length > 0) throw new Error(`left behind:\n${rest.join('\n')}`)
     return true
   })
