@@ -113,6 +113,52 @@ test('a file system in a file is mounted over a loop device', async () => {
   expect(execFileSync('losetup', ['--associated', image]).toString()).toBe('')
 })
 
+test('mkfs/ makes the file once, and leaves one that is there', async () => {
+  const image = world.join('made')
+  const uuid = '5b29e33a-0c4e-4c2b-9a5f-0d8f1b0c5c11'
+  const mkfs = (...options: string[]) => options.map((option) => `X-containerd.mkfs.${option}`)
+  const request = {
+    temporary: true,
+    mounts: [
+      { type: 'mkfs/loop', source: image, options: mkfs('size=8MiB', 'fs=ext4', `uuid=${uuid}`) },
+      { type: 'format/ext4', source: '{{ mount 0 }}' },
+    ],
+  }
+  const first = await activate({ name: 'made', ...request })
+  expect(first.active[0]?.mount?.options).toEqual([])
+  expect(execFileSync('blkid', ['-o', 'value', '-s', 'UUID', image], { encoding: 'utf8' }).trim()).toBe(uuid)
+  writeFileSync(`${first.active[1]?.mountPoint}/kept`, '')
+  await mounts.deactivate({ name: 'made' }, call())
+  const again = await activate({ name: 'made again', ...request })
+  expect(existsSync(`${again.active[1]?.mountPoint}/kept`)).toBe(true)
+  await mounts.deactivate({ name: 'made again' }, call())
+
+  // By the option `loop`, as a client is told that mounts it itself.
+  const own = { type: 'mkfs/ext4', source: world.join('other'), options: [...mkfs('size=8388608'), 'loop', 'rw'] }
+  const told = await activate({ name: 'told', mounts: [own] })
+  expect(told.system).toEqual([{ type: 'ext4', source: own.source, target: '', options: ['loop', 'rw'] }])
+  const mine = await activate({ name: 'mine', temporary: true, mounts: [own] })
+  expect(existsSync(`${mine.active[0]?.mountPoint}/lost+found`)).toBe(true)
+  for (const name of ['told', 'mine']) await mounts.deactivate({ name }, call())
+  expect(execFileSync('losetup', ['--associated', own.source]).toString()).toBe('')
+
+  const refused = (source: string, options: string[], code: number) =>
+    expect(activate({ name: 'refused', mounts: [{ type: 'mkfs/ext4', source, options }] })).rejects.toMatchObject({
+      code,
+    })
+  const absent = world.join('absent')
+  await refused(absent, mkfs('fs=ext4'), status.INVALID_ARGUMENT)
+  await refused(absent, mkfs('size=much'), status.INVALID_ARGUMENT)
+  await refused(absent, mkfs('size=1M', 'shape=round'), status.INVALID_ARGUMENT)
+  await refused(absent, mkfs('size=1M', 'uuid=-q'), status.INVALID_ARGUMENT)
+  await refused(absent, mkfs('size=1M', 'fs=ntfs'), status.UNIMPLEMENTED)
+  await refused(absent, mkfs('size=1K'), status.FAILED_PRECONDITION)
+  await refused('/etc/flotilla-test', mkfs('size=8M'), status.INVALID_ARGUMENT)
+  await refused(world.join('a'), mkfs('size=8M'), status.FAILED_PRECONDITION)
+  expect((await readdir(world.path)).filter((name) => name.includes('absent') || name.startsWith('.'))).toEqual([])
+  expect(await readdir(world.join('mounts'))).toEqual([])
+})
+
 test('one that fails leaves nothing', async () => {
   const broken = { type: 'bind', source: world.join('none'), options: ['rbind'] }
   await expect(activate({ name: 'broken', temporary: true, mounts: [bind('a'), broken] })).rejects.toThrow(

@@ -1,8 +1,9 @@
-import { mkdir, realpath, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { mkdir, stat } from 'node:fs/promises'
 import type { ActiveMount, Mount } from '@flotilla/api/containerd/types/types'
 import { errnoOf } from '@flotilla/linux'
 import { failedPrecondition, invalidArgument, unimplemented } from '@flotilla/rpc'
+import { makeFileSystem } from './make-file-system.ts'
+import { placeBelow } from './place-below.ts'
 import { filled } from './template.ts'
 
 /** Changes a mount before it is made; `active` are those before it, `roots` the directories that may be written in. */
@@ -28,6 +29,7 @@ export const transforms: ReadonlyMap<string, Transform> = new Map<string, Transf
       return { ...mount, options: mount.options.filter((option) => !option.startsWith(mkdirOption)) }
     },
   ],
+  ['mkfs', (mount, _active, roots) => makeFileSystem(mount, roots)],
 ])
 
 /** `X-containerd.mkdir.path=PATH[:MODE[:UID:GID]]`, a directory below one of the roots. */
@@ -41,13 +43,7 @@ async function makeDirectory(option: string, roots: readonly string[]): Promise<
     throw invalidArgument(`invalid mkdir option "${option}"`)
   if (owner.some((id) => id !== '0')) throw unimplemented('chown of a directory that mkdir makes')
   const mode = modeText ? Number.parseInt(modeText, 8) : 0o700
-  const parent = await realpath(dirname(path)).catch((error: unknown) => {
-    throw failedPrecondition(`mkdir "${path}": its parent is not there`, { cause: error })
-  })
-  const isBelow = (root: string) => parent === root || parent.startsWith(`${root}/`)
-  if (!(await Promise.all(roots.map((root) => realpath(root)))).some(isBelow))
-    throw invalidArgument(`mkdir "${path}" is outside of the directories of this daemon`)
-  const place = join(parent, basename(path))
+  const place = await placeBelow(path, roots, 'mkdir')
   try {
     await mkdir(place, { mode })
   } catch (error) {
