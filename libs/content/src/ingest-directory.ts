@@ -1,10 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, rmdir, stat, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Timestamp } from '@flotilla/api/google/protobuf/timestamp'
+import { errnoOf } from '@flotilla/linux'
 import type { NewIngest, Owner, StoredIngest } from './bytes.ts'
 import { internalRef, type Layout, parseInternalRef } from './layout.ts'
 import { formatTime, fromNanos, later, parseTime } from './timestamps.ts'
+
+/** What an ingest's directory holds. */
+const files = ['data', 'ref', 'startedat', 'updatedat', 'total'] as const
 
 export const dataFile = (directory: string): string => join(directory, 'data')
 
@@ -32,8 +36,12 @@ export async function createIngest(
       fill(dataFile(made)),
     ])
     const directory = layout.ingest(ingest.namespace, ingest.ref)
-    await removeIngest(layout, directory)
-    await rename(made, directory)
+    await rename(made, directory).catch(async (error: unknown) => {
+      const errno = errnoOf(error)
+      if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw error
+      await removeIngest(layout, directory)
+      await rename(made, directory)
+    })
   } catch (error) {
     await rm(made, { recursive: true, force: true })
     throw error
@@ -43,8 +51,9 @@ export async function createIngest(
 /** What an ingest's directory holds; undefined when there is none, or none that can be read. */
 export async function readIngest(directory: string): Promise<StoredIngest | undefined> {
   try {
-    const [data, startedAt, updatedAt, total] = await Promise.all([
-      stat(dataFile(directory), { bigint: true }),
+    // Most often there is none, which one look tells.
+    const data = await stat(dataFile(directory), { bigint: true })
+    const [startedAt, updatedAt, total] = await Promise.all([
       readFile(join(directory, 'startedat'), 'utf8'),
       readFile(join(directory, 'updatedat'), 'utf8'),
       readFile(join(directory, 'total'), 'utf8').catch(() => '0'),
@@ -66,16 +75,26 @@ export async function noteUpdate(directory: string, time: Timestamp): Promise<vo
   await writeFile(join(directory, 'updatedat'), formatTime(time))
 }
 
+function unlessAbsent(error: unknown): void {
+  if (errnoOf(error) !== 'ENOENT') throw error
+}
+
 /** Removes an ingest's directory; it is gone for everybody at once, however long its bytes take. Absent is fine. */
 export async function removeIngest(layout: Layout, directory: string): Promise<void> {
   const leaving = passing(layout)
   try {
     await rename(directory, leaving)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return
+    if (errnoOf(error) === 'ENOENT') return
     throw error
   }
-  await rm(leaving, { recursive: true, force: true })
+  try {
+    // By name, as they were made: finding out what there is takes three times as many calls.
+    await Promise.all(files.map((name) => unlink(join(leaving, name)).catch(unlessAbsent)))
+    await rmdir(leaving)
+  } catch {
+    await rm(leaving, { recursive: true, force: true })
+  }
 }
 
 export interface FoundIngest {
