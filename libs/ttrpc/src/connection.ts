@@ -103,7 +103,7 @@ export class TtrpcConnection implements AsyncDisposable {
       service: opening.service,
       method: opening.method,
       payload: opening.payload as Buffer,
-      timeoutNano: left === undefined ? 0 : left * 1_000_000,
+      timeoutNano: left === undefined ? 0 : Math.ceil(left * 1_000_000),
       metadata: toPairs(call),
     }).finish()
     if (request.length > maxDataBytes) throw tooLarge(request.length)

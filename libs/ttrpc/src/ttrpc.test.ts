@@ -78,7 +78,9 @@ const client = () => ttrpcClientOf(TaskDefinition, connection)
 
 describe('unary calls', () => {
   it('carry the message, the namespace and other metadata, and the deadline', async () => {
-    const call = makeCall({ namespace: 'ns1', metadata: { 'x-a': 'b' }, timeout: 5_000 })
+    const made = makeCall({ namespace: 'ns1', metadata: { 'x-a': 'b' }, timeout: 5_000 })
+    // Deadlines that clients tell in nanoseconds are no whole milliseconds.
+    const call = { ...made, deadline: Date.now() + 5_000.000_7 }
     expect(await client().connect({ id: 'c1' }, call)).toEqual({ shimPid: 7, taskPid: 8, version: 'c1' })
     expect(calls[0]!.namespace).toBe('ns1')
     expect([...calls[0]!.metadata]).toEqual([['x-a', 'b']])
