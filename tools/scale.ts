@@ -116,10 +116,12 @@ async function measure(count: number): Promise<object> {
   // What all said when they were asked at the start is over.
   await sleep(2_000)
   const quiet = await shares()
-  const others = part('sinks')
-  await others.tell({ do: 'start', count: moreListeners })
-  await sleep(2_000)
-  const heard = await shares()
+  const heard = await (async () => {
+    await using others = new Part('sinks', urls)
+    await others.tell({ do: 'start', count: moreListeners })
+    await sleep(2_000)
+    return await shares()
+  })()
   const commands = await listener.tell({ do: 'commands', nodes: count, seconds })
   const events = await listener.tell({ do: 'events', nodes: count, seconds })
   const micros = (share: number) => Math.round(share * 1e6)

@@ -85,7 +85,7 @@ export const rules: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
     node: 'Create Start Platform Stop Wait Status Shutdown Metrics',
   }),
   'flotilla.peer.v1.Blobs': methods({ node: 'Stat Read' }),
-  'flotilla.peer.v1.Streams': methods({ node: 'Connect' }),
+  'flotilla.peer.v1.Streams': methods({ node: 'Connect Prepare' }),
   'flotilla.stdio.v1.Logs': methods({ read: 'Read', exec: 'Prepare' }),
   'flotilla.stdio.v1.NodeLogs': methods({ node: 'Prepare Read' }),
   // FIFOs are of no namespace; who may run nothing has no use for them.

@@ -1,6 +1,7 @@
-import type { Process } from '@flotilla/api/containerd/v1/types/types'
+import { type Process, Status } from '@flotilla/api/containerd/v1/types/types'
 import type { NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import { type Call, requireNamespace, type ServiceOf } from '@flotilla/rpc'
+import type { Attachments } from './attachments.ts'
 import type { Bridges, Stdio } from './bridges.ts'
 
 /** Metadata that says on which node's socket the client is, and so are its FIFOs. */
@@ -11,8 +12,16 @@ type NodeTasks = ServiceOf<typeof NodeTasksDefinition>
 const keyOf = (call: Call, id: string, execId: string) => `${requireNamespace(call)}/${id}/${execId}`
 const hasFifo = ({ stderr, stdin, stdout }: Stdio) => [stdin, stdout, stderr].some((path) => path.startsWith('/'))
 
+/** Whether a client may want its streams. */
+const mayAttach = ({ status, stdout }: Process) => stdout.startsWith('/') && status === Status.RUNNING
+
 /** The tasks of a node, whose streams reach clients on other nodes too. */
-export function bridgedTasks(tasks: NodeTasks, bridges: Bridges, nodeName: string): NodeTasks {
+export function bridgedTasks(
+  tasks: NodeTasks,
+  bridges: Bridges,
+  attachments: Attachments,
+  nodeName: string,
+): NodeTasks {
   /** The node of a caller elsewhere. */
   function elsewhere(call: Call): string | undefined {
     const node = call.metadata.get(socketHeader)
@@ -65,13 +74,27 @@ export function bridgedTasks(tasks: NodeTasks, bridges: Bridges, nodeName: strin
 
     async closeIO(request, call) {
       const answer = await tasks.closeIO(request, call)
-      if (request.stdin) bridges.get(keyOf(call, request.containerId, request.execId))?.closeStdin()
+      const key = keyOf(call, request.containerId, request.execId)
+      if (request.stdin) {
+        bridges.get(key)?.closeStdin()
+        attachments.closeStdin(key)
+      }
       return answer
     },
 
     async get(request, call) {
       const { process } = await tasks.get(request, call)
-      return { process: forCaller(process, keyOf(call, request.containerId, request.execId), call) }
+      const key = keyOf(call, request.containerId, request.execId)
+      const client = elsewhere(call)
+      const bridge = bridges.get(key)
+      if (process === undefined || client === undefined || bridge?.clientNode === client || !mayAttach(process))
+        return { process: forCaller(process, key, call) }
+      try {
+        return { process: await attachments.open(key, client, process, bridge) }
+      } catch {
+        // A client's node that cannot make FIFOs can still be told of the process.
+        return { process }
+      }
     },
 
     async list(request, call) {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Readable, Writable } from 'node:stream'
+import type { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   StreamPiece_Direction as Direction,
@@ -29,6 +29,10 @@ export interface Bridge {
   /** The node on which the client's are. */
   readonly clientNode: string
   readonly client: Stdio
+  /** What the process writes. */
+  readonly outputs: { readonly stdout: Source; readonly stderr: Source | undefined }
+  /** What the process reads. */
+  readonly input: Writable | undefined
   /** The shim has opened its ends. */
   started(): void
   /** The process's input was closed: when the client's end goes, that is the end of file. */
@@ -100,8 +104,7 @@ export function createBridges({ directory, logger, streams }: BridgesDeps): Brid
       }
     }
 
-    async function passOutput(from: Readable, path: string): Promise<void> {
-      const source = new Source(from)
+    async function passOutput(source: Source, path: string): Promise<void> {
       await keep(about, signal, async () => {
         const ready = Promise.withResolvers<void>()
         async function* requests(): AsyncGenerator<StreamPiece> {
@@ -112,10 +115,12 @@ export function createBridges({ directory, logger, streams }: BridgesDeps): Brid
         try {
           for await (const _ of node.connect(requests(), makeCall({ signal }))) ready.resolve()
         } finally {
-          source.stop()
+          if (!source.isLent) source.stop()
           ready.resolve()
         }
       })
+      // Somebody else may have what is left.
+      if (source.isLent) await source.ended
     }
 
     async function passInput(to: Writable, path: string): Promise<void> {
@@ -138,8 +143,10 @@ export function createBridges({ directory, logger, streams }: BridgesDeps): Brid
     }
 
     const work: Promise<void>[] = []
-    if (isFifo(client.stdout)) work.push(passOutput(fifos.stdout, client.stdout))
-    if (fifos.stderr) work.push(passOutput(fifos.stderr, client.stderr))
+    const stdout = new Source(fifos.stdout)
+    const stderr = fifos.stderr && new Source(fifos.stderr)
+    if (isFifo(client.stdout)) work.push(passOutput(stdout, client.stdout))
+    if (stderr) work.push(passOutput(stderr, client.stderr))
     if (fifos.stdin) {
       fifos.stdin.on('error', () => {})
       void passInput(fifos.stdin, client.stdin)
@@ -154,6 +161,8 @@ export function createBridges({ directory, logger, streams }: BridgesDeps): Brid
       },
       clientNode,
       client,
+      outputs: { stdout, stderr },
+      input: fifos.stdin,
       started() {
         note({ started: true })
         fifos.started()

@@ -9,6 +9,7 @@ import {
 import { errnoOf } from '@flotilla/linux'
 import { invalidArgument, type ServiceOf } from '@flotilla/rpc'
 import { Lingering } from './lingering.ts'
+import { openedWithin, Prepared } from './prepared.ts'
 
 const { O_NONBLOCK, O_RDONLY, O_WRONLY } = constants
 
@@ -19,16 +20,33 @@ const lookEvery = 25
 const graceful = 120_000
 
 /** The clients' ends, on their node. */
-export function createStreamsService(): ServiceOf<StreamsDefinition> {
+export function createStreamsService(deps: {
+  /** For FIFOs of clients that attach, of this alone. */
+  readonly directory: string
+}): ServiceOf<StreamsDefinition> {
   const lingering = new Lingering(graceful)
+  const prepared = new Prepared(deps.directory)
   return {
+    async prepare(request) {
+      return prepared.make(request)
+    },
     async *connect(requests, call) {
       const iterator = requests[Symbol.asyncIterator]()
       const first = await iterator.next()
       if (first.done) throw invalidArgument('the first message must name a FIFO')
       const { direction, path } = first.value
       if (!path.startsWith('/')) throw invalidArgument(`FIFO ${JSON.stringify(path)} is not an absolute path`)
-      if (direction === Direction.OUTPUT) yield* output(path, iterator, call.signal, lingering)
+      if (direction === Direction.OUTPUT && prepared.has(path)) {
+        const late = AbortSignal.any([call.signal, AbortSignal.timeout(openedWithin)])
+        const fd = await openForReader(path, late)
+        prepared.keep(path)
+        try {
+          yield* output(path, fd, iterator, call.signal, lingering)
+        } finally {
+          if (path.endsWith('/stdout')) prepared.remove(path)
+        }
+      } else if (direction === Direction.OUTPUT)
+        yield* output(path, await openForReader(path, call.signal), iterator, call.signal, lingering)
       else if (direction === Direction.INPUT) yield* input(path, iterator, call.signal, lingering)
       else throw invalidArgument(`FIFO ${path}: no direction`)
     },
@@ -38,11 +56,12 @@ export function createStreamsService(): ServiceOf<StreamsDefinition> {
 /** Bytes of the process to the client's FIFO. As a shim does, it keeps a reading end, so that a client may leave. */
 async function* output(
   path: string,
+  fd: number,
   pieces: AsyncIterator<StreamPiece>,
   signal: AbortSignal,
   lingering: Lingering,
 ): AsyncGenerator<StreamPiece> {
-  const writer = new Socket({ fd: await openForReader(path, signal), readable: false, writable: true })
+  const writer = new Socket({ fd, readable: false, writable: true })
   const held = openSync(path, O_RDONLY | O_NONBLOCK)
   lingering.release(path)
   let ended = false

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { createReadStream, createWriteStream, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { TasksDefinition } from '@flotilla/api/containerd/services/tasks/v1/tasks'
@@ -80,6 +80,37 @@ describe('tasks of three nodes', () => {
     await shell.prints(/^meanwhile$/m)
     shell.child.stdin.write('echo after; exit 6\n')
     expect(await shell.result).toMatchObject({ code: 6, stdout: 'before\nmeanwhile\nafter\n' })
+  })
+
+  it('a process is attached to from a node that neither runs it nor started it', async () => {
+    const script = 'while read line; do echo "got $line"; [ "$line" = end ] && exit 4; done'
+    await cluster.ctr('b', 'run', '-d', reference, 'local', 'sh', '-c', script)
+    const far = cluster.start('a', ['tasks', 'attach', 'local'])
+    far.child.stdin.write('one\n')
+    await far.prints(/^got one$/m)
+    far.child.stdin.write('end\n')
+    expect(await far.result).toMatchObject({ code: 4, stdout: 'got one\ngot end\n' })
+    await cluster.ctr('a', 'tasks', 'rm', 'local').catch(() => '')
+    await cluster.ctr('a', 'containers', 'rm', 'local')
+
+    // Started from c, it runs on b: whoever attaches has the streams from then on.
+    const started = cluster.start('c', ['tasks', 'exec', '--exec-id', 'lent', 'on-b', 'sh', '-c', script])
+    started.child.stdin.write('first\n')
+    await started.prints(/^got first$/m)
+    const id = { containerId: 'on-b', execId: 'lent' }
+    const tasks = cluster.client(TasksDefinition, 'a')
+    const { process } = await tasks.get(id, makeCall({ namespace }))
+    const [reader, writer] = [createReadStream(process?.stdout ?? ''), createWriteStream(process?.stdin ?? '')]
+    let text = ''
+    reader.setEncoding('utf8').on('data', (data) => {
+      text += data
+    })
+    writer.write('second\nend\n')
+    await until('the output to come to the new client', () => text === 'got second\ngot end\n')
+    writer.destroy()
+    reader.destroy()
+    started.child.stdin.end()
+    expect(await started.result).toMatchObject({ code: 4, stdout: 'got first\n' })
   })
 
   it('two nodes creating one container at once: one wins, the other is told that it exists', async () => {

@@ -7,7 +7,7 @@ import { SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots
 import { TasksDefinition } from '@flotilla/api/containerd/services/tasks/v1/tasks'
 import { DriversDefinition, NodeSandboxesDefinition, NodeTasksDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import { StreamsDefinition } from '@flotilla/api/flotilla/peer/v1/peer'
-import { bridgedTasks, createBridges, createStreamsService } from '@flotilla/bridge'
+import { bridgedTasks, createAttachments, createBridges, createStreamsService } from '@flotilla/bridge'
 import { announce, describing, joinCluster } from '@flotilla/cluster'
 import { createDrivers } from '@flotilla/drivers'
 import { createMountsService } from '@flotilla/mounts'
@@ -86,8 +86,12 @@ export const nodeAgent: Part = {
       }),
     )
     await bridges.resume()
-    serveOnNode(NodeTasksDefinition, bridgedTasks(tasks, bridges, name))
-    serveToPeers(StreamsDefinition, createStreamsService())
+    const attachments = own(createAttachments({ streams: (node) => onPeer(StreamsDefinition, node), logger }))
+    serveOnNode(NodeTasksDefinition, bridgedTasks(tasks, bridges, attachments, name))
+    serveToPeers(
+      StreamsDefinition,
+      createStreamsService({ directory: join(config.state, 'flotilla.node.v1.attached') }),
+    )
     serveOnNode(NodeSandboxesDefinition, tasks.sandboxes)
     gaugeTasks({ metadata, metrics }, tasks)
     gaugeUsage({ metadata, metrics }, tasks)
