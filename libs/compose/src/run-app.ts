@@ -83,6 +83,8 @@ async function start(
       tls: config.redisTls,
       origin: config.nodeName,
       directEvents: true,
+      // An embedded store is on a socket of this process's own.
+      soleWriter: stores.owned,
       replicas: config.redisReplicas,
     }),
   )
@@ -172,7 +174,7 @@ async function openStores(
   config: Config,
   logger: Logger,
   resources: AsyncDisposableStack,
-): Promise<{ redis: string; nats: string }> {
+): Promise<{ redis: string; nats: string; owned: boolean }> {
   const missing = (what: string) =>
     new Error(
       `no address of the ${what}: give --${what === 'metadata store' ? 'redis' : 'nats'} or set it in the configuration`,
@@ -180,7 +182,7 @@ async function openStores(
   if (!options.embedsStores) {
     if (config.redisUrl === '') throw missing('metadata store')
     if (config.natsUrl === '') throw missing('message bus')
-    return { redis: config.redisUrl, nats: config.natsUrl }
+    return { redis: config.redisUrl, nats: config.natsUrl, owned: false }
   }
   const onRestart = (name: string, reason: string) =>
     logger.warn({ server: name, reason }, 'embedded server ended; starting it again')
@@ -194,7 +196,7 @@ async function openStores(
   ])
   if (redis) resources.use(redis)
   if (nats) resources.use(nats)
-  return { redis: redis?.url ?? config.redisUrl, nats: nats?.url ?? config.natsUrl }
+  return { redis: redis?.url ?? config.redisUrl, nats: nats?.url ?? config.natsUrl, owned: redis !== undefined }
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

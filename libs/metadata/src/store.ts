@@ -7,6 +7,7 @@ import type { Redis } from 'ioredis'
 import { byBytes } from './byte-order.ts'
 import { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
 import type { OutboxEvent, Outcome, Plan } from './plan.ts'
+import { ReadCache } from './read-cache.ts'
 import { encode } from './records.ts'
 import { replicating } from './replication.ts'
 import { kindOf } from './server-groups.ts'
@@ -26,6 +27,8 @@ import { now } from './time.ts'
 export interface MetadataOptions extends ConnectionOptions {
   /** Name of the node or service that writes, noted on events that do not say where they happened. */
   readonly origin: string
+  /** Whether no other process writes to the store: then records that were read are kept in memory. */
+  readonly soleWriter?: boolean
   /** Replicas that must have a change before it is acknowledged; 0 by default. */
   readonly replicas?: number
   /**
@@ -57,6 +60,9 @@ export interface Metadata extends AsyncDisposable {
   /** A second connection that may block; the caller quits it. */
   blocking(): Redis
 }
+
+/** Records that are asked for one by one where some may be in memory; they leave in one write in any case. */
+const fewFields = 16
 
 const lua = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
 
@@ -171,6 +177,9 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
   redis.on('close', () => indexed.clear())
   await connected(redis, options.url)
   const isCluster = /^cluster_enabled:1/m.test(await redis.info('cluster'))
+  const cache = options.soleWriter ? new ReadCache(redis) : undefined
+  const changing = <T>(namespace: string, plan: Plan, change: () => Promise<T>) =>
+    cache ? cache.during(namespace, plan, () => replicated(change)) : replicated(change)
   const log = options.directEvents && !isCluster ? randomUUID() : ''
 
   const ask = async <T>(answer: Promise<T>): Promise<T> => {
@@ -181,14 +190,19 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
     }
   }
 
+  const get = async (namespace: string, table: string, field: string) => {
+    const read = async () => (await ask(redis.hgetBuffer(keyOf(namespace, table), field))) ?? undefined
+    return await (cache ? cache.get(namespace, table, field, read) : read())
+  }
+
   return {
     redis,
     blocking: () => connectRedis({ ...options, blocking: true }),
-    async get(namespace, table, field) {
-      return (await ask(redis.hgetBuffer(keyOf(namespace, table), field))) ?? undefined
-    },
+    get,
     async getMany(namespace, table, fields) {
       if (fields.length === 0) return []
+      if (cache && fields.length <= fewFields)
+        return await Promise.all(fields.map((field) => get(namespace, table, field)))
       const values = await ask(redis.hmgetBuffer(keyOf(namespace, table), ...fields))
       return values.map((value) => value ?? undefined)
     },
@@ -221,7 +235,7 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
     },
     async transact(namespace, plan) {
       const { keys, args } = argumentsOf(namespace, plan, options.origin, log)
-      const [answer] = await replicated(async () => {
+      const [answer] = await changing(namespace, plan, async () => {
         const steps: Promise<unknown>[] = []
         if (!indexed.has(namespace))
           steps.push(scripted.flotillaIndexNamespace(namespaceIndexKey, namespaceLogKey, namespace))

@@ -19,6 +19,8 @@ export async function deliverJournal(
   signal: AbortSignal,
 ): Promise<void> {
   let pause: number = pauses.first
+  // The next delivery need not wait until it is noted that this one was made: a repeat is recognised.
+  let noted = Promise.resolve()
   while (!signal.aborted) {
     try {
       const { envelope, sequence } = await journal.next(signal)
@@ -29,13 +31,17 @@ export async function deliverJournal(
         if (!hasCode(err, status.INVALID_ARGUMENT)) throw err
         logger.error({ err, sequence, topic: envelope.topic }, 'an event of a shim was refused and is dropped')
       }
-      await journal.delivered(sequence)
+      await noted
+      noted = journal.delivered(sequence)
+      noted.catch(() => {})
       pause = pauses.first
     } catch (err) {
-      if (signal.aborted) return
+      noted = noted.catch(() => {})
+      if (signal.aborted) break
       if (pause === pauses.longest) logger.warn({ err, waiting: journal.pending }, 'events cannot be delivered now')
       await sleep(pause, undefined, { signal }).catch(() => {})
       pause = Math.min(pause * 2, pauses.longest)
     }
   }
+  await noted.catch((err: unknown) => logger.warn({ err }, 'a delivered event is not noted and will be sent again'))
 }

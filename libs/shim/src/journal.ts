@@ -7,6 +7,12 @@ import { decodeRecord, encodeRecord } from './journal-segment.ts'
 /** A segment that has grown to this size is followed by a new one, bytes. */
 const segmentBytes = 1 << 20
 
+/** Appended entries that are kept for delivery, so that they need not be read. */
+const mostAhead = 1_000
+
+/** A write of an entry returns when it is on disk. */
+const writing = constants.O_RDWR | constants.O_DSYNC
+
 /** How much is read at a time for delivery, bytes. */
 const readBytes = 1 << 16
 
@@ -42,10 +48,15 @@ export class Journal implements AsyncDisposable {
   readonly #segments: Segment[]
   #file: FileHandle
   #delivered: number
-  #waiting: { record: Buffer; done: (sequence: number) => void; failed: (error: unknown) => void }[] = []
+  #waiting: {
+    record: Buffer
+    envelope: Envelope
+    done: (sequence: number) => void
+    failed: (error: unknown) => void
+  }[] = []
   #flushing: Promise<void> | undefined
   #grown = Promise.withResolvers<void>()
-  /** Entries that were read and not delivered yet. */
+  /** Entries that are ready for delivery, in order and without a gap; what comes after them is read from the files. */
   #ahead: JournalEntry[] = []
   /** The entry that reading goes on with, and where its segment holds it. */
   #cursor: { segment: Segment | undefined; offset: number; sequence: number } = {
@@ -78,7 +89,7 @@ export class Journal implements AsyncDisposable {
     // Microseconds since the epoch: above every sequence that a lost journal of this node can have given.
     const current = last ?? (await addSegment(folder, Math.max(Date.now() * 1_000, delivered + 1)))
     if (!last) segments.push(current)
-    return new Journal(folder, segments, await open(current.path, 'r+'), mark, delivered)
+    return new Journal(folder, segments, await open(current.path, writing), mark, delivered)
   }
 
   /** Everything that is still kept, delivered or not, oldest first. */
@@ -95,7 +106,7 @@ export class Journal implements AsyncDisposable {
   append(envelope: Envelope): Promise<number> {
     const record = encodeRecord(Envelope.encode(envelope).finish())
     return new Promise((done, failed) => {
-      this.#waiting.push({ record, done, failed })
+      this.#waiting.push({ record, envelope, done, failed })
       this.#flushing ??= this.#flush()
     })
   }
@@ -108,8 +119,9 @@ export class Journal implements AsyncDisposable {
         const segment = await this.#writable()
         const bytes = Buffer.concat(batch.map(({ record }) => record))
         await this.#file.write(bytes, 0, bytes.length, segment.size)
-        await this.#file.datasync()
         const first = segment.first + segment.count
+        if (first === this.#nextAhead && this.#ahead.length < mostAhead)
+          this.#ahead.push(...batch.map(({ envelope }, i) => ({ sequence: first + i, envelope })))
         segment.size += bytes.length
         segment.count += batch.length
         segment.written = Date.now()
@@ -124,12 +136,18 @@ export class Journal implements AsyncDisposable {
     this.#flushing = undefined
   }
 
+  /** The entry that would follow those that are ready for delivery. */
+  get #nextAhead(): number {
+    const last = this.#ahead.at(-1)?.sequence ?? this.#delivered
+    return Math.max(last + 1, (this.#segments[0] as Segment).first)
+  }
+
   /** The segment to write to, after starting a new one when the last is full. */
   async #writable(): Promise<Segment> {
     const last = this.#segments.at(-1) as Segment
     if (last.size < segmentBytes) return last
     const next = await addSegment(this.#folder, last.first + last.count)
-    const file = await open(next.path, 'r+')
+    const file = await open(next.path, writing)
     await this.#file.close()
     this.#file = file
     this.#segments.push(next)

@@ -425,7 +425,7 @@ export class Connection implements FrameTaker {
   #ping(flags: number, id: number, payload: Buffer): void {
     if (id !== 0) throw new ConnectionError(errorCode.protocol, 'a ping of a stream')
     requireSize(payload, 8)
-    if ((flags & flag.ack) === 0) this.send(frameOf(frame.ping, flag.ack, 0, payload))
+    if ((flags & flag.ack) === 0) this.#out.sendSoon(frameOf(frame.ping, flag.ack, 0, payload))
   }
 }
 

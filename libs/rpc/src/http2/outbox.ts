@@ -2,6 +2,11 @@ import type { Socket } from 'node:net'
 
 /** Bytes that go out before the turn of the event loop ends. */
 const flushBytes = 256 * 1024
+/**
+ * Milliseconds that what is in no hurry waits for something else to go with it. Go's clients ping with nearly every call,
+ * to learn how much data is under way.
+ */
+const patience = 2
 /** Pieces below this are cheaper copied together than written one by one. */
 const smallBytes = 4096
 /** Bytes that the socket holds for a client that does not read, above which nothing more is read from that client. */
@@ -17,6 +22,7 @@ export class Outbox {
   #pieces: Buffer[] = []
   #bytes = 0
   #scheduled = false
+  #later: NodeJS.Timeout | undefined
   #full = false
   #closed = false
 
@@ -50,8 +56,19 @@ export class Outbox {
     }
   }
 
+  /** Sends bytes with the next that are sent, or in a moment. */
+  sendSoon(bytes: Buffer): void {
+    if (this.#closed) return
+    this.#pieces.push(bytes)
+    this.#bytes += bytes.length
+    if (this.#bytes > flushBytes) this.flush()
+    else if (!this.#scheduled) this.#later ??= setTimeout(() => this.flush(), patience)
+  }
+
   /** Sends now what waits for the end of the turn. */
   flush(): void {
+    clearTimeout(this.#later)
+    this.#later = undefined
     if (this.#pieces.length === 0 || this.#closed) return
     const [socket, pieces] = [this.#socket, this.#pieces]
     this.#pieces = []
@@ -69,6 +86,7 @@ export class Outbox {
   /** Drops what waits; nothing goes out any more. */
   close(): void {
     this.#closed = true
+    clearTimeout(this.#later)
     this.#pieces = []
   }
 }
