@@ -1,5 +1,6 @@
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW } from './at-flags.ts'
-import { bind, check, cPath, type Path } from './libc.ts'
+import { LinuxError } from './errno.ts'
+import { bind, check, cPath, lastErrno, type Path, showPath } from './libc.ts'
 
 /** What the library's callers need of struct statx, without the cost of a Stats object full of bigints. */
 export interface FileStat {
@@ -55,6 +56,23 @@ export function lstatx(path: Path, directory: number = AT_FDCWD): FileStat | und
     rdevMinor: result.readUInt32LE(132),
     device: result.readUInt32LE(136) * 2 ** 32 + result.readUInt32LE(140),
   }
+}
+
+/** Where {@link statWords} puts what, in words of 32 bits. */
+export const statWord = { nlink: 4, mode: 7, inode: 8, blocks: 12, deviceMajor: 34, deviceMinor: 35 } as const
+/** Words of struct statx. */
+export const statWordCount = 64
+
+/**
+ * The state of a file as the kernel writes it, for walks over many files: no object for each. `words` are
+ * {@link statWordCount}; 64-bit values have their low half first, the mode is the low half of its word. False when the file
+ * does not exist; other failures throw.
+ */
+export function statWords(path: Path, directory: number, words: Uint32Array): boolean {
+  if (native(directory, cPath(path), AT_SYMLINK_NOFOLLOW, basic, words as never) >= 0) return true
+  const error = LinuxError.fromErrno(lastErrno(), 'statx', showPath(path))
+  if (error.code === 'ENOENT') return false
+  throw error
 }
 
 function wide(offset: number): number {

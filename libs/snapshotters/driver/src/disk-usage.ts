@@ -1,5 +1,5 @@
 import { closeSync, constants, readdirSync } from 'node:fs'
-import { errnoOf, type FileStat, fileType, lstatx, openat } from '@flotilla/linux'
+import { AT_FDCWD, errnoOf, fileType, openat, statWord, statWordCount, statWords } from '@flotilla/linux'
 import { notFound } from '@flotilla/rpc'
 import type { DiskUsage } from './driver.ts'
 import { takeTurns } from './turns.ts'
@@ -14,28 +14,37 @@ const blockSize = 512
  * systems mounted inside are not entered. NOT_FOUND when there is no tree.
  */
 export async function diskUsage(root: string, signal: AbortSignal): Promise<DiskUsage> {
-  const top = lstatx(root)
-  if (top === undefined) throw notFound('snapshot directory')
+  const words = new Uint32Array(statWordCount)
+  if (!statWords(root, AT_FDCWD, words)) throw notFound('snapshot directory')
+  const [major, minor] = [words[statWord.deviceMajor], words[statWord.deviceMinor]]
   const turns = takeTurns(signal)
   const linked = new Set<bigint>()
   let [size, inodes] = [0, 0]
 
-  function count(stat: FileStat): void {
-    if (stat.nlink > 1 && (stat.mode & fileType.mask) !== fileType.directory) {
-      if (linked.has(stat.inode)) return
-      linked.add(stat.inode)
+  /** Counts what `words` tell of; answers whether that is a directory. */
+  function count(): boolean {
+    const isDirectory = (word(words, statWord.mode) & fileType.mask) === fileType.directory
+    if (!isDirectory && word(words, statWord.nlink) > 1) {
+      // All 64 bits count: XFS uses high ones too.
+      const inode = (BigInt(word(words, statWord.inode + 1)) << 32n) | BigInt(word(words, statWord.inode))
+      if (linked.has(inode)) return false
+      linked.add(inode)
     }
-    size += stat.blocks * blockSize
+    size += wide(words, statWord.blocks) * blockSize
     inodes++
+    return isDirectory
   }
 
   async function visit(directory: number): Promise<void> {
-    for (const name of readdirSync(`/proc/self/fd/${directory}`, { encoding: 'buffer' })) {
+    const path = `/proc/self/fd/${directory}`
+    // Text costs half; a name that is none shows by what stands for its bytes.
+    const names = readdirSync(path)
+    const all = names.some((name) => name.includes('\ufffd')) ? readdirSync(path, { encoding: 'buffer' }) : names
+    for (const name of all) {
       if (turns.due()) await turns.next()
-      const stat = lstatx(name, directory)
-      if (stat === undefined || stat.device !== top?.device) continue
-      count(stat)
-      if ((stat.mode & fileType.mask) === fileType.directory) await enter(directory, name)
+      if (!statWords(name, directory, words)) continue
+      if (words[statWord.deviceMajor] !== major || words[statWord.deviceMinor] !== minor) continue
+      if (count()) await enter(directory, name)
     }
   }
 
@@ -55,7 +64,11 @@ export async function diskUsage(root: string, signal: AbortSignal): Promise<Disk
     }
   }
 
-  count(top)
+  count()
   await enter(-1, root)
   return { size, inodes }
 }
+
+const word = (words: Uint32Array, at: number) => words[at] ?? 0
+// Exact: numbers of blocks stay below 2^53.
+const wide = (words: Uint32Array, at: number) => word(words, at) + word(words, at + 1) * 2 ** 32
