@@ -5,7 +5,7 @@ import { errnoOf, LinuxError } from './errno.ts'
 import { attachLoop } from './loop.ts'
 import { mountAsync, umountAsync } from './mount.ts'
 import { MNT_DETACH, mountFlags, perMountFlags, propagationFlags } from './mount-flags.ts'
-import { mountInfo } from './mount-info.ts'
+import { mountsBelow } from './mount-info.ts'
 import { parseMountOptions } from './mount-options.ts'
 import { mountOverlay } from './overlay-mount.ts'
 
@@ -98,8 +98,7 @@ export async function unmountAll(target: string): Promise<void> {
     if (errnoOf(error) === 'ENOENT') return
     throw error
   }
-  const below = mountInfo().filter((mount) => mount.target === root || mount.target.startsWith(`${root}/`))
-  for (const mount of below.reverse()) await unmount(mount.target)
+  for (const mount of mountsBelow(root).reverse()) await unmount(mount.target)
 }
 
 const busyTries = 10

@@ -24,6 +24,23 @@ export function mountInfo(): MountInfo[] {
   return parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8'))
 }
 
+/** The mounts at and below a directory, a path without symlinks, in the order they were made. */
+export function mountsBelow(root: string): MountInfo[] {
+  const text = readFileSync('/proc/self/mountinfo', 'utf8')
+  // Nearly always there are few or none, and taking all lines apart costs most. Names with spaces are written otherwise.
+  const lines = /[\s\\]/.test(root) ? text : linesWith(text, ` ${root}`)
+  return parseMountInfo(lines).filter(({ target }) => target === root || target.startsWith(`${root}/`))
+}
+
+function linesWith(text: string, part: string): string {
+  return text.includes(part)
+    ? text
+        .split('\n')
+        .filter((line) => line.includes(part))
+        .join('\n')
+    : ''
+}
+
 /** Parses the text of a mountinfo file (proc(5)). */
 export function parseMountInfo(text: string): MountInfo[] {
   const mounts: MountInfo[] = []

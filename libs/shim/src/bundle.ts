@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, chown, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmodSync, chownSync, existsSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Any } from '@flotilla/api/google/protobuf/any'
-import { errnoOf, mountInfo, unmountAll } from '@flotilla/linux'
+import { errnoOf, mountsBelow, unmountAll } from '@flotilla/linux'
 
 const taskPlugin = 'io.containerd.runtime.v2.task'
 const sandboxPlugin = 'io.containerd.sandbox.controller.v1.shim'
@@ -41,17 +42,24 @@ export function bundleOf(roots: BundleRoots, namespace: string, id: string): Bun
  */
 export async function createBundle(bundle: Bundle, spec: Any | undefined): Promise<void> {
   await removeBundle(bundle)
-  await mkdir(dirname(bundle.path), { recursive: true, mode: 0o711 })
-  await mkdir(bundle.path, { mode: 0o700 })
+  await Promise.all([mkdir(bundle.work, { recursive: true, mode: 0o711 }), fillBundle(bundle, spec)])
+}
+
+/**
+ * Makes the bundle's own directory. The state directory is meant to be in memory, where each of these calls takes less
+ * than to hand it to another thread: together they are done before the first would have come back from there.
+ */
+async function fillBundle(bundle: Bundle, spec: Any | undefined): Promise<void> {
+  mkdirSync(dirname(bundle.path), { recursive: true, mode: 0o711 })
+  mkdirSync(bundle.path, { mode: 0o700 })
   const group = spec && mappedRootGroup(spec.value)
   if (group) {
-    await chown(bundle.path, -1, group)
-    await chmod(bundle.path, 0o710)
+    chownSync(bundle.path, -1, group)
+    chmodSync(bundle.path, 0o710)
   }
-  await mkdir(bundle.work, { recursive: true, mode: 0o711 })
-  await mkdir(join(bundle.path, 'rootfs'), { mode: 0o711 })
-  await symlink(bundle.work, join(bundle.path, 'work'))
-  if (spec) await writeFile(join(bundle.path, 'config.json'), spec.value, { mode: 0o666 })
+  mkdirSync(join(bundle.path, 'rootfs'), { mode: 0o711 })
+  symlinkSync(bundle.work, join(bundle.path, 'work'))
+  if (spec) writeFileSync(join(bundle.path, 'config.json'), spec.value, { mode: 0o666 })
 }
 
 /** The host's id of a user namespace's group 0; undefined without a mapping. */
@@ -78,6 +86,7 @@ export async function removeBundle(bundle: Bundle): Promise<void> {
  * {@link removeRests} takes. Never descends into a mount.
  */
 async function removeTree(path: string): Promise<void> {
+  if (!existsSync(path)) return
   await unmountAll(path)
   const hidden = join(dirname(path), `.${randomBytes(8).toString('hex')}`)
   try {
@@ -91,7 +100,7 @@ async function removeTree(path: string): Promise<void> {
 
 async function removeHidden(path: string): Promise<void> {
   await unmountAll(path)
-  const mounted = mountInfo().find((mount) => mount.target.startsWith(`${path}/`))
+  const [mounted] = mountsBelow(path)
   if (mounted) throw new Error(`${mounted.target} is still mounted`)
   await rm(path, { recursive: true, force: true })
 }
@@ -141,8 +150,8 @@ async function folders(path: string): Promise<string[]> {
 /** Writes a file of a bundle so that a crash leaves the old one or the new one. */
 export async function writeBundleFile(bundle: Bundle, name: string, text: string): Promise<void> {
   const path = join(bundle.path, name)
-  await writeFile(`${path}.new`, text, { mode: 0o600 })
-  await rename(`${path}.new`, path)
+  writeFileSync(`${path}.new`, text, { mode: 0o600 })
+  renameSync(`${path}.new`, path)
 }
 
 /** A file of a bundle, undefined when it is not there. */
