@@ -41,6 +41,8 @@ export class IncomingCall implements StreamTaker {
   taker: CallTaker | undefined
   readonly #stream: Stream
   readonly #reader: MessageReader
+  /** Bytes of the request that was taken last. */
+  #taken = 0
   #ended: boolean
   #failure: RpcError | undefined
   #opened = false
@@ -78,8 +80,12 @@ export class IncomingCall implements StreamTaker {
   take(): Buffer | undefined {
     if (this.#failure || this.#finished) return undefined
     try {
+      // Who asks for the next one is done with the one before, which counts until then.
+      const done = this.#taken
+      this.#taken = 0
+      if (done > 0) this.#stream.consumed(done)
       const taken = this.#reader.take()
-      if (taken) this.#stream.consumed(taken.size)
+      if (taken) this.#taken = taken.size
       else if (this.#ended && !this.#reader.empty) throw internal('a message that is cut off')
       return taken?.message
     } catch (error) {
