@@ -37,8 +37,13 @@ async function follow(cluster: Cluster, node: string, into: Entry[], signal: Abo
 /** Kills something, and sees to it that it comes back. */
 async function disturb(cluster: Cluster, random: () => number): Promise<string> {
   const pick = Math.floor(random() * 5)
-  const server = (name: string) =>
-    process.kill(Number(readFileSync(join(cluster.dir, name, `${name}.pid`), 'utf8')), 'SIGKILL')
+  /** Tries again while it is only just being started again: then its file names nobody, or one who is gone. */
+  const killServer = (name: string) =>
+    until(`${name} to be there, to be killed`, () => {
+      const pid = Number(readFileSync(join(cluster.dir, name, `${name}.pid`), 'utf8'))
+      // 0 would be this very process and all that it started.
+      return pid > 1 && process.kill(pid, 'SIGKILL')
+    })
   if (pick < 3) {
     const node = names[pick] ?? 'a'
     await cluster.tell('kill', node)
@@ -48,7 +53,7 @@ async function disturb(cluster: Cluster, random: () => number): Promise<string> 
   }
   // The process that runs them starts them again.
   const store = pick === 3 ? 'redis' : 'nats'
-  server(store)
+  await killServer(store)
   return store
 }
 
@@ -80,10 +85,13 @@ it(
     })
     const running = [...workers.map(work), contend(workers.slice(0, 3), over.signal)]
     const killed: string[] = []
-    for (const end = Date.now() + minutes * 60_000; Date.now() < end; await sleep(1_000 + random() * 2_000))
-      killed.push(await disturb(cluster, random))
-    over.abort()
-    await Promise.all(running)
+    try {
+      for (const end = Date.now() + minutes * 60_000; Date.now() < end; await sleep(1_000 + random() * 2_000))
+        killed.push(await disturb(cluster, random))
+    } finally {
+      over.abort()
+      await Promise.all(running)
+    }
     for (const name of names) await cluster.sees('a', name, true, 15_000)
 
     const call = makeCall({ namespace, timeout: 30_000 })
