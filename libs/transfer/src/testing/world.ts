@@ -55,7 +55,7 @@ export interface TransferWorld extends AsyncDisposable, Pick<TempWorld, 'join'> 
 
 /** @param changes replace parts that the transfer service is given */
 export async function transferWorld(
-  changes: (deps: GivenDeps) => Partial<GivenDeps> = () => ({}),
+  changes: (deps: GivenDeps) => Partial<GivenDeps> | Promise<Partial<GivenDeps>> = () => ({}),
 ): Promise<TransferWorld> {
   await using stack = new AsyncDisposableStack()
   const world = stack.use(await tempWorld({ tmpfs: true, name: 'transfer' }))
@@ -87,7 +87,7 @@ export async function transferWorld(
   const registry = stack.use(createRegistryClient({ logger, maxDownloads: 4 }))
   const streams = createStreams()
   const deps = { content, diff, layers, drivers, images, leases, snapshots, registry, streams, logger }
-  const { transfer } = createTransferService({ ...deps, ...changes(deps) })
+  const { transfer } = createTransferService({ ...deps, ...(await changes(deps)) })
   const owned = stack.move()
   let namespaces = 0
   const snapshotter = 'overlayfs'
