@@ -1,5 +1,7 @@
+import { unmountAll } from '@flotilla/linux'
 import { blockfile } from '@flotilla/snapshotter-blockfile'
 import { btrfs } from '@flotilla/snapshotter-btrfs'
+import { erofs } from '@flotilla/snapshotter-erofs'
 import { native } from '@flotilla/snapshotter-native'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
 import { tempWorld } from '@flotilla/testing'
@@ -7,6 +9,7 @@ import { snapshotterSuite } from '@flotilla/testing/snapshotter-suite'
 import { describe, vi } from 'vitest'
 import { hasExt4, makeScratch } from './testing/blockfile.ts'
 import { hasBtrfs, mountBtrfs } from './testing/btrfs.ts'
+import { hasErofs } from './testing/erofs.ts'
 import { startSnapshots } from './testing/fixture.ts'
 import { startProxied } from './testing/proxied.ts'
 
@@ -37,4 +40,9 @@ describe.skipIf(!hasExt4())('in files', () => {
       },
     }
   })
+})
+
+// Needs the kernel's erofs, its tools and loop devices.
+describe.skipIf(!hasErofs())('in images', () => {
+  snapshotterSuite('erofs', () => startSnapshots(erofs(), async (root, world) => world.cleanup(() => unmountAll(root))))
 })

@@ -1,0 +1,1 @@
+export { erofs } from './driver.ts'
