@@ -43,7 +43,7 @@ describe.each(shims)('with the shim of containerd $name', ({ name, path, present
     }, 60_000)
 
     afterEach(async () => {
-      expect(await world.left()).toEqual({ mounts: [], processes: [], cgroups: [], networks: [] })
+      expect(await world.left()).toEqual({ mounts: [], processes: [], cgroups: [], networks: [], loops: [] })
     })
 
     it('shares the shim of its pod, which lives as long as one of them', async () => {

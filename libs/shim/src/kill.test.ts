@@ -135,7 +135,7 @@ describe('a node agent that is killed at any moment', { timeout: 300_000 }, () =
       .toEqual([])
     await expect.poll(() => readdir(join(world.deps.state, 'runc/tests')), unhurried).toEqual([])
     await killAgent()
-    const nothing = { mounts: [], processes: [], cgroups: [], networks: [] }
+    const nothing = { mounts: [], processes: [], cgroups: [], networks: [], loops: [] }
     await expect.poll(() => world.left(), unhurried).toEqual(nothing)
   })
 })

@@ -24,7 +24,7 @@ describe.each(shims)('with the shim of containerd $name', ({ path, present }) =>
     }, 60_000)
 
     afterEach(async () => {
-      expect(await world.left()).toEqual({ mounts: [], processes: [], cgroups: [], networks: [] })
+      expect(await world.left()).toEqual({ mounts: [], processes: [], cgroups: [], networks: [], loops: [] })
     })
 
     it('is created, started, waited for and deleted, and tells of it once and in order', async () => {

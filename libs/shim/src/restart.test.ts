@@ -32,7 +32,7 @@ describe.each(shims)('with the shim of containerd $name', ({ path, present }) =>
     }, 60_000)
 
     afterEach(async () => {
-      expect(await world.left()).toEqual({ mounts: [], processes: [], cgroups: [], networks: [] })
+      expect(await world.left()).toEqual({ mounts: [], processes: [], cgroups: [], networks: [], loops: [] })
     })
 
     it('finds tasks and their processes as they were', async () => {

@@ -28,7 +28,7 @@ describe.each(shims)('with the shim of containerd $name', ({ name, path, present
       await world?.[Symbol.asyncDispose]()
     }, 60_000)
     afterEach(async () => {
-      expect(await world.left()).toEqual({ mounts: [], processes: [], cgroups: [], networks: [] })
+      expect(await world.left()).toEqual({ mounts: [], processes: [], cgroups: [], networks: [], loops: [] })
       expect(existsSync(bundle('pod'))).toBe(false)
     })
 
