@@ -2,7 +2,15 @@ import { ContainerCreate, ContainerDelete, ContainerUpdate } from '@flotilla/api
 import { Container, type ContainersDefinition } from '@flotilla/api/containerd/services/containers/v1/containers'
 import { containerFields, parseFilters } from '@flotilla/filters'
 import { encode, eventOf, type Metadata, now, tables, updateRecord, withoutEmpty } from '@flotilla/metadata'
-import { alreadyExists, type Call, invalidArgument, notFound, requireNamespace, type ServiceOf } from '@flotilla/rpc'
+import {
+  alreadyExists,
+  type Call,
+  invalidArgument,
+  notFound,
+  requireNamespace,
+  type ServiceOf,
+  storedAnswer,
+} from '@flotilla/rpc'
 import { containerPages } from './pages.ts'
 import { placementLabels, type Schedule } from './placement.ts'
 import { updatedContainer } from './update.ts'
@@ -23,12 +31,17 @@ const resourceOf = (id: string) => ({ type: tables.containers, id })
 export function createContainersService(deps: ContainersDeps): ServiceOf<ContainersDefinition> {
   const { metadata } = deps
 
-  async function* selected(filters: readonly string[], call: Call): AsyncGenerator<Container[]> {
+  const answerOf = (bytes: Buffer) => storedAnswer('container', Container, bytes)
+
+  async function* selected(filters: readonly string[], call: Call): AsyncGenerator<{ container: Container }[]> {
     const namespace = requireNamespace(call)
     const matcher = parseFilters(filters)
     for await (const page of containerPages(metadata, namespace)) {
       call.signal.throwIfAborted()
-      yield matcher.matchesAll ? page : page.filter((container) => matcher.matches(containerFields(container)))
+      const answers = page.map(answerOf)
+      yield matcher.matchesAll
+        ? answers
+        : answers.filter(({ container }) => matcher.matches(containerFields(container)))
     }
   }
 
@@ -37,16 +50,16 @@ export function createContainersService(deps: ContainersDeps): ServiceOf<Contain
       const namespace = requireNamespace(call)
       const bytes = await metadata.get(namespace, tables.containers, id)
       if (bytes === undefined) throw missing(id, namespace)
-      return { container: Container.decode(bytes) }
+      return answerOf(bytes)
     },
 
     async list({ filters }, call) {
       const pages = await Array.fromAsync(selected(filters, call))
-      return { containers: pages.flat() }
+      return { containers: pages.flat().map(({ container }) => container) }
     },
 
     async *listStream({ filters }, call) {
-      for await (const page of selected(filters, call)) for (const container of page) yield { container }
+      for await (const page of selected(filters, call)) yield* page
     },
 
     async create(request, call) {

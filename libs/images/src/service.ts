@@ -18,7 +18,15 @@ import {
   updateRecord,
   withoutEmpty,
 } from '@flotilla/metadata'
-import { alreadyExists, type Call, notFound, requireNamespace, type ServiceOf, unknown } from '@flotilla/rpc'
+import {
+  alreadyExists,
+  type Call,
+  notFound,
+  requireNamespace,
+  type ServiceOf,
+  storedAnswer,
+  unknown,
+} from '@flotilla/rpc'
 import { updatedImage } from './update.ts'
 import { requireName, validateImage } from './validate.ts'
 
@@ -44,7 +52,7 @@ export function createImagesService({ metadata, collector }: ImagesDeps): Servic
     async get({ name }, call) {
       const bytes = await metadata.get(requireNamespace(call), tables.images, name)
       if (bytes === undefined) throw missing(name)
-      return { image: Image.decode(bytes) }
+      return storedAnswer('image', Image, bytes)
     },
 
     async list({ filters }, call) {

@@ -1,5 +1,6 @@
 import { BulkWriter } from './bulk-writer.ts'
 import type { MethodDefinition, WireType } from './service.ts'
+import { storedBytes } from './stored-answer.ts'
 
 /** How a method's messages go to and from the wire, in grpc-js's words. */
 export interface Codec {
@@ -14,7 +15,7 @@ export function typedCodec(method: MethodDefinition): Codec {
   return {
     requestSerialize: (value) => encoded(method.requestType, value),
     requestDeserialize: (bytes) => method.requestType.decode(bytes),
-    responseSerialize: (value) => encoded(method.responseType, value),
+    responseSerialize: (value) => storedBytes(value) ?? encoded(method.responseType, value),
     responseDeserialize: (bytes) => method.responseType.decode(bytes),
   }
 }

@@ -1,0 +1,20 @@
+import { Container, GetContainerResponse } from '@flotilla/api/containerd/services/containers/v1/containers'
+import { expect, it } from 'vitest'
+import { encoded } from './codec.ts'
+import { storedAnswer, storedBytes } from './stored-answer.ts'
+
+it.each([1, 127, 128, 20_000])('is what its message would be, with an id of %i characters', (length) => {
+  const container = Container.fromPartial({ id: 'x'.repeat(length), labels: { a: 'b' } })
+  const answer = storedAnswer('container', Container, encoded(Container, container))
+  expect(storedBytes(answer)).toEqual(encoded(GetContainerResponse, { container }))
+  expect(answer).toEqual({ container })
+  expect(answer.container).toBe(answer.container)
+})
+
+it('does not pass for a changed copy', () => {
+  const container = Container.fromPartial({ id: 'a' })
+  const answer = storedAnswer('container', Container, encoded(Container, container))
+  expect(storedBytes({ ...answer })).toBe(undefined)
+  expect(storedBytes({ ...answer, container: { ...answer.container, id: 'b' } })).toBe(undefined)
+  expect([storedBytes(undefined), storedBytes('text')]).toEqual([undefined, undefined])
+})
