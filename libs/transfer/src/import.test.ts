@@ -225,6 +225,26 @@ describe('names of what an archive holds', () => {
     }
   })
 
+  test.each([
+    ['the same archive', () => dockerArchive(image, 'hello:1')],
+    [
+      'another that holds the same, and an empty file',
+      async () => {
+        const { archive } = await layout([image], [descriptorOf(image.manifest)], { name: 'empty', content: '' })
+        return archive
+      },
+    ],
+  ])('what is there already is found again: %s', async (_, make) => {
+    const call = world.fresh()
+    const archive = await make()
+    const store = { name: 'index', extraReferences: [prefix('x', { ...overwrite, ...digested })] }
+    const first = await importing(call, archive, store)
+    const digests = await world.digests(call)
+    expect(await importing(call, archive, store)).toEqual(first)
+    expect(await world.digests(call)).toEqual(digests)
+    expect(await world.ingests(call)).toEqual([])
+  })
+
   test("Docker's familiar names become whole ones", async () => {
     const call = world.fresh()
     const archive = await dockerArchive(image, 'hello:1')

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { WriteAction } from '@flotilla/api/containerd/services/content/v1/content'
+import { WriteAction, type WriteContentResponse } from '@flotilla/api/containerd/services/content/v1/content'
 import { ContentWriter, refLocked } from '@flotilla/content-client'
 import { type Call, hasCode, RpcError, status } from '@flotilla/rpc'
 import type { TransferDeps } from './deps.ts'
@@ -64,14 +64,15 @@ async function write(
   const { ref, size, digest = '', labels = {} } = request
   await using writer = new ContentWriter(deps.content, call)
   let offset: number
+  /** Of the bytes that the store has, as each of its answers says. */
+  let written = ''
   try {
-    const opened = await writer.send({ action: WriteAction.STAT, ref, total: size, expected: digest })
-    offset = opened.offset
+    ;({ offset, digest: written } = await writer.send({ action: WriteAction.STAT, ref, total: size, expected: digest }))
     // Without a digest nobody knows whose bytes these are; and more than all are not ours.
-    if (offset > 0 && (digest === '' || offset > size)) offset = await restart(writer)
+    if (offset > 0 && (digest === '' || offset > size)) ({ offset, digest: written } = await restart(writer))
     attempt.resumed = offset > 0
     for await (const data of gathered(request.open(offset, AbortSignal.any([call.signal, writer.lost])))) {
-      ;({ offset } = await writer.send({ action: WriteAction.WRITE, offset, data }))
+      ;({ offset, digest: written } = await writer.send({ action: WriteAction.WRITE, offset, data }))
       request.moved?.(offset)
     }
     const committed = await writer.send({
@@ -84,19 +85,12 @@ async function write(
     return { digest: committed.digest, existed: false }
   } catch (error) {
     if (!hasCode(error, status.ALREADY_EXISTS)) throw error
-    return { digest: digest === '' ? existingDigest(error) : digest, existed: true }
+    return { digest: digest === '' ? written : digest, existed: true }
   }
 }
 
-async function restart(writer: ContentWriter): Promise<number> {
-  return (await writer.send({ action: WriteAction.WRITE, offset: 0, data: Buffer.alloc(0) })).offset
-}
-
-/** The store names what it has. */
-function existingDigest(error: unknown): string {
-  const digest = error instanceof Error ? /\bsha\d+:[0-9a-f]+/.exec(error.message)?.[0] : undefined
-  if (digest === undefined) throw new RpcError(status.INTERNAL, 'content exists, without a digest', { cause: error })
-  return digest
+function restart(writer: ContentWriter): Promise<WriteContentResponse> {
+  return writer.send({ action: WriteAction.WRITE, offset: 0, data: Buffer.alloc(0) })
 }
 
 /** Pieces large enough that the work for each message does not count. */
