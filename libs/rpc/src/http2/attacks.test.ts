@@ -104,6 +104,25 @@ it('works for a client on no more calls than it may have streams, though it rese
   expect(ended.length).toBe(10_001)
 })
 
+it('lets others have their turn beside a client that calls without an end', async () => {
+  const begun: string[] = []
+  await serve({
+    info: async ({ digest }) => {
+      begun.push(digest)
+      return answer()
+    },
+  })
+  const [greedy, modest] = [client(), client()]
+  for (const each of [greedy, modest]) await each.frame(({ type, flags }) => type === 4 && flags === 1)
+  const of = (stream: number, digest: string) =>
+    Buffer.concat([begin(stream), frame(0, 1, stream, message(InfoRequest.encode({ digest }).finish()))])
+  greedy.send(...Array.from({ length: 5_000 }, (_, index) => of(2 * index + 1, 'greedy')))
+  modest.send(of(1, 'modest'))
+  expect(statusOf(await greedy.frame(isEnd(9_999)))).toBe(0)
+  expect(begun.indexOf('modest')).toBeGreaterThanOrEqual(0)
+  expect(begun.indexOf('modest')).toBeLessThan(1_000)
+})
+
 it('hangs up on a client that resets calls without an end', async () => {
   await serve({
     info: (_, { signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),

@@ -25,6 +25,8 @@ const largestWindow = 0x7fff_ffff
 const refill = 256 * 1024 * 1024
 /** Streams of one connection at a time; a client waits with more. */
 export const maxStreams = 10_000
+/** Streams that one connection begins in one turn of the event loop, so that others get theirs. */
+const streamsOfTurn = 128
 /** Largest header block, packed. */
 const maxBlockBytes = 64 * 1024
 /** Milliseconds for a client to begin. */
@@ -32,6 +34,8 @@ const greetingLimit = 20_000
 /** Milliseconds for a client to close its side once the last bytes are out, and for those to get out after a breach. */
 const lingerLimit = 500
 const lastWordsLimit = 10_000
+
+const nothing: Buffer = Buffer.alloc(0)
 
 const setting = { tableSize: 1, push: 2, maxStreams: 3, initialWindow: 4, maxFrame: 5, maxList: 6 } as const
 
@@ -70,6 +74,8 @@ export class Connection implements FrameTaker {
   readonly #timers: NodeJS.Timeout[] = []
   #greeted = false
   #alive = true
+  /** Streams begun in this turn. */
+  #begun = 0
   #goingAway = false
   readonly #closed = Promise.withResolvers<void>()
   #over = false
@@ -78,7 +84,11 @@ export class Connection implements FrameTaker {
   constructor(socket: Socket, onStream: OnStream) {
     this.#socket = socket
     this.#onStream = onStream
-    this.#out = new Outbox(socket, () => this.#sendWaiting())
+    this.#out = new Outbox(
+      socket,
+      () => this.#sendWaiting(),
+      () => this.#readOn(),
+    )
     socket.on('data', (chunk: Buffer) => this.#take(chunk))
     socket.on('error', () => socket.destroy())
     socket.on('close', () => {
@@ -99,6 +109,10 @@ export class Connection implements FrameTaker {
     }
     this.send(frameOf(frame.settings, 0, 0, settings))
     this.send(numberFrame(frame.windowUpdate, 0, largestWindow - defaultWindow))
+  }
+
+  get resting(): boolean {
+    return this.#begun >= streamsOfTurn
   }
 
   get socket(): Socket {
@@ -224,7 +238,7 @@ export class Connection implements FrameTaker {
   }
 
   #take(chunk: Buffer): void {
-    this.#alive = true
+    if (chunk !== nothing) this.#alive = true
     if (this.#over) return
     try {
       this.#reader.read(chunk)
@@ -234,6 +248,24 @@ export class Connection implements FrameTaker {
       this.#end()
       this.#hangUp()
     }
+  }
+
+  #readOn(): void {
+    if (this.#over || this.resting || this.#out.choked) return
+    this.#socket.resume()
+    this.#take(nothing)
+  }
+
+  /** Counts a stream that is begun in this turn; when there are enough, the rest of what came waits for the next one. */
+  #countBegun(): void {
+    this.#begun++
+    if (this.#begun === 1)
+      setImmediate(() => {
+        const rested = this.resting
+        this.#begun = 0
+        if (rested) this.#readOn()
+      })
+    if (this.resting) this.#socket.pause()
   }
 
   #receive(id: number, bytes: Buffer, size: number, ended: boolean): void {
@@ -338,6 +370,7 @@ export class Connection implements FrameTaker {
       return
     }
     this.#lastBegun = block.stream
+    this.#countBegun()
     if (this.#goingAway || this.#streams.size >= maxStreams) {
       // The client knows that nothing was done and may try elsewhere.
       this.reset(block.stream, errorCode.refusedStream)

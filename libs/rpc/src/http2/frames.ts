@@ -72,11 +72,16 @@ export class ConnectionError extends Error {
 export interface FrameTaker {
   /** A piece of a data frame without padding; `last` with the frame's end. Pieces are not copied. */
   data(stream: number, piece: Buffer, flags: number, last: boolean): void
+  /** Whether it takes no more for now. */
+  readonly resting: boolean
   /** Any other frame, whole, and padded data. */
   whole(type: number, flags: number, stream: number, payload: Buffer): void
 }
 
-/** Cuts what a client sends into frames. Throws a {@link ConnectionError} for what is no HTTP/2. */
+/**
+ * Cuts what a client sends into frames. What comes while the taker rests is kept until it is asked to read on, with
+ * whatever came or with nothing. Throws a {@link ConnectionError} for what is no HTTP/2.
+ */
 export class FrameReader {
   readonly #taker: FrameTaker
   readonly #largest: number
@@ -96,7 +101,8 @@ export class FrameReader {
   }
 
   read(chunk: Buffer): void {
-    let bytes = this.#kept.length === 0 ? chunk : Buffer.concat([this.#kept, chunk])
+    const kept = this.#kept
+    let bytes = kept.length === 0 ? chunk : chunk.length === 0 ? kept : Buffer.concat([kept, chunk])
     if (!this.#greeted) {
       const came = Math.min(bytes.length, preface.length)
       if (bytes.compare(preface, 0, came, 0, came) !== 0) throw new ConnectionError(errorCode.protocol, 'no HTTP/2')
@@ -108,7 +114,7 @@ export class FrameReader {
       bytes = bytes.subarray(preface.length)
     }
     let at = 0
-    for (;;) {
+    while (!this.#taker.resting) {
       if (this.#dataLeft > 0) {
         if (at === bytes.length) break
         const piece = bytes.subarray(at, at + this.#dataLeft)

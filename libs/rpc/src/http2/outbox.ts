@@ -24,14 +24,21 @@ export class Outbox {
   #scheduled = false
   #later: NodeJS.Timeout | undefined
   #full = false
+  #choked = false
   #closed = false
 
-  /** @param room told when the socket takes data again */
-  constructor(socket: Socket, room: () => void) {
+  /**
+   * @param room told when the socket takes data again
+   * @param unchoked told when the client may be read from again
+   */
+  constructor(socket: Socket, room: () => void, unchoked: () => void) {
     this.#socket = socket
     socket.on('drain', () => {
       this.#full = false
-      if (socket.isPaused()) socket.resume()
+      if (this.#choked) {
+        this.#choked = false
+        unchoked()
+      }
       room()
     })
   }
@@ -39,6 +46,11 @@ export class Outbox {
   /** Whether the socket takes no more data for now. */
   get full(): boolean {
     return this.#full
+  }
+
+  /** Whether so much waits that the client is not read from. */
+  get choked(): boolean {
+    return this.#choked
   }
 
   /** Sends bytes at the end of this turn. */
@@ -80,7 +92,9 @@ export class Outbox {
       socket.uncork()
     }
     this.#bytes = 0
-    if (socket.writableLength > mostWaiting) socket.pause()
+    if (socket.writableLength <= mostWaiting) return
+    this.#choked = true
+    socket.pause()
   }
 
   /** Drops what waits; nothing goes out any more. */
