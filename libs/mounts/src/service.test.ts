@@ -5,7 +5,7 @@ import { Lease } from '@flotilla/api/containerd/services/leases/v1/leases'
 import { ActivateRequest } from '@flotilla/api/containerd/services/mounts/v1/mounts'
 import { mountInfo } from '@flotilla/linux'
 import { createLogger } from '@flotilla/log'
-import { createMetadata, encode, type Metadata, tables } from '@flotilla/metadata'
+import { createMetadata, encode, type Metadata, snapshotTable, tables } from '@flotilla/metadata'
 import { makeCall, status } from '@flotilla/rpc'
 import { startRedis, type TempWorld, type TestRedis, tempWorld, until } from '@flotilla/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -196,6 +196,34 @@ test('goes on over a restart, and ends with its lease', async () => {
       () => true,
     ),
   )
+})
+
+test('ends with the last of those that its labels tie it to, whatever its lease', async () => {
+  const put = (table: string, field: string) =>
+    metadata.transact('tests', { writes: [{ op: 'set', table, field, value: Buffer.alloc(0) }] })
+  const drop = (table: string, field: string) =>
+    metadata.transact('tests', { writes: [{ op: 'delete', table, field }] })
+  const snapshots = snapshotTable('n1', 'overlayfs')
+  await put(tables.containers, 'c1')
+  await put(snapshots, 's1')
+  const labels = { 'containerd.io/gc.bref.container': 'c1', 'containerd.io/gc.bref.snapshot.overlayfs/x': 's1' }
+  await activate({ name: 'tied', temporary: true, mounts: [bind('a')], labels })
+  await activate({ name: 'free', temporary: true, mounts: [bind('b')], labels: { other: 'x' } })
+  await put(tables.leases, 'passing')
+  const gone = { 'containerd.io/gc.bref.image': 'never there' }
+  await activate({ name: 'held', temporary: true, mounts: [bind('c')], labels: gone }, 'passing')
+  const names = async () =>
+    (await Array.fromAsync(mounts.list({ filters: [] }, call()))).map((message) => message.info?.name)
+  await drop(tables.containers, 'c1')
+  // A marker that goes by the same look as the others would.
+  await activate({ name: 'marker', temporary: true, mounts: [bind('a')], labels: gone })
+  await until('a look at all of them', async () => !(await names()).includes('marker'))
+  expect((await names()).sort()).toEqual(['free', 'held', 'tied'])
+  await drop(snapshots, 's1')
+  await drop(tables.leases, 'passing')
+  await until('the tied ones to go', async () => (await names()).length === 1)
+  await mounts.deactivate({ name: 'free' }, call())
+  expect(mounted()).toEqual([])
 })
 
 test.each(['{{ mount 3 }}', '{{ overlay 0 9 }}', '{{ .X }}', '{{ mount }}'])('the template %s is refused', (text) => {

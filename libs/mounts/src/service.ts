@@ -12,6 +12,7 @@ import {
   maskedKey,
   now,
   tables,
+  toMillis,
   updateRecord,
   validateLabels,
   withMaskedKey,
@@ -26,6 +27,7 @@ import {
   type ServiceOf,
   unimplemented,
 } from '@flotilla/rpc'
+import { isReferredTo } from './back-references.ts'
 import { clear, mountAt } from './place.ts'
 import { planMounts } from './plan.ts'
 
@@ -36,7 +38,7 @@ export interface MountsDeps {
   readonly directory: string
   /** Directories in which `mkdir/` may make some. */
   readonly roots: readonly string[]
-  /** Milliseconds between two looks for activations whose lease is gone. */
+  /** Milliseconds between two looks for activations that nothing wants any more. */
   readonly interval: number
   readonly logger: Logger
 }
@@ -62,14 +64,26 @@ export async function createMountsService(deps: MountsDeps): Promise<MountsServi
     await metadata.transact(namespace, { writes: [{ op: 'delete', table, field: name }], createsNamespace: false })
   }
 
-  /** Removes what was half made, what a reboot took, and what a lease held that is gone. */
+  /** Whether what it was made for is gone: its lease, and all that its labels tie it to. */
+  async function isUnwanted(namespace: string, { info, lease }: Activation): Promise<boolean> {
+    const isLeased = lease !== '' && (await metadata.get(namespace, tables.leases, lease)) !== undefined
+    if (isLeased) return false
+    const isTied = await isReferredTo(metadata, namespace, nodeName, info?.labels ?? {})
+    if (isTied === undefined) return lease !== ''
+    // What it is tied to may be made after it.
+    const since = info?.active[0]?.mountedAt
+    return !isTied && since !== undefined && Date.now() - toMillis(since) > deps.interval
+  }
+
+  /** Removes what was half made, what a reboot took, and what nothing wants any more. */
   async function sweep(atStart: boolean): Promise<void> {
     const present = new Set(await readdir(directory))
     for (const namespace of await metadata.namespaceNames()) {
       for (const [name, bytes] of await metadata.all(namespace, table)) {
-        const { id, info, lease } = Activation.decode(bytes)
-        const unleased = lease !== '' && (await metadata.get(namespace, tables.leases, lease)) === undefined
-        if (unleased || (atStart && (!info || !present.has(id)))) await remove(namespace, name, id)
+        const activation = Activation.decode(bytes)
+        const { id, info } = activation
+        if ((await isUnwanted(namespace, activation)) || (atStart && (!info || !present.has(id))))
+          await remove(namespace, name, id)
         else present.delete(id)
       }
     }
@@ -80,7 +94,9 @@ export async function createMountsService(deps: MountsDeps): Promise<MountsServi
   await sweep(true)
   let sweeping = Promise.resolve()
   const timer = setInterval(() => {
-    sweeping = sweep(false).catch((err: unknown) => logger.warn({ err }, 'mounts of leases that are gone stay for now'))
+    sweeping = sweep(false).catch((err: unknown) =>
+      logger.warn({ err }, 'mounts that nothing wants any more stay for now'),
+    )
   }, deps.interval)
   timer.unref()
 
