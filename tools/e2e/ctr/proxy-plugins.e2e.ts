@@ -7,7 +7,9 @@ import { makeFixture } from '../harness/fixture.ts'
 import { endSharedImage, sharedImage } from '../harness/shared-image.ts'
 import { startStandalone } from '../harness/standalone.ts'
 import { type System, underTest } from '../harness/system.ts'
-import { debian12 } from '../harness/versions.ts'
+import { debian12, versions } from '../harness/versions.ts'
+
+const newest = versions.at(-1) ?? debian12
 
 // A real containerd plays the plugin: it serves the same API.
 describe.skipIf(underTest !== 'standalone')('proxy plugins', () => {
@@ -90,6 +92,20 @@ describe.skipIf(underTest !== 'standalone')('proxy plugins', () => {
     await until('the other program to have no blob any more', async () => (await bytesBehind('ls', '-q')).length === 0)
     expect(await bytesBehind('active')).toHaveLength(1)
     await until('the other program to have no snapshot any more', async () => (await behind(namespace)).length === 0)
+    await fixture.finish()
+  })
+
+  it.skipIf(!newest.present)('the daemon pulls and unpacks by itself into another program', async () => {
+    await using own = await tempWorld({ name: 'e2e-test' })
+    const fixture = await makeFixture(ours, newest, own)
+    const { ctr } = fixture
+    const { reference } = await sharedImage()
+    await ctr('images', 'pull', '--plain-http', reference)
+    expect(await ctr('run', '--rm', reference, 'c', 'cat', '/etc/motd')).toBe('hello from a layer\n')
+    const digests = (await ctr('content', 'ls', '-q')).trim().split('\n').sort()
+    expect((await bytesBehind('ls', '-q')).sort()).toEqual(digests)
+    await ctr('images', 'rm', '--sync', reference)
+    await until('the other program to have no blob any more', async () => (await bytesBehind('ls', '-q')).length === 0)
     await fixture.finish()
   })
 })
