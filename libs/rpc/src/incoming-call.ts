@@ -53,7 +53,7 @@ export class IncomingCall implements StreamTaker {
     this.#stream = stream
     this.headers = headers
     this.#ended = ended
-    this.#reader = new MessageReader(headers.encoding, (bytes) => stream.expect(bytes))
+    this.#reader = new MessageReader(headers.encoding, stream)
     stream.taker = this
     const { timeout } = headers
     if (timeout === undefined) return

@@ -7,6 +7,12 @@ export const maxMessageBytes = 16 * 1024 * 1024
 /** Flag and length before each message. */
 export const prefixBytes = 5
 
+/** Where the data comes from. */
+export interface MessageSource {
+  /** Whether so many bytes more may come for one message. */
+  expect(bytes: number): boolean
+}
+
 const nothing: Buffer = Buffer.alloc(0)
 
 /**
@@ -15,7 +21,7 @@ const nothing: Buffer = Buffer.alloc(0)
  */
 export class MessageReader {
   readonly #encoding: string
-  readonly #mayCome: (bytes: number) => boolean
+  readonly #source: MessageSource
   /** The next message as far as it came. */
   #head: { readonly bytes: Buffer; length: number; readonly compressed: boolean } | undefined
   /** What came behind it: owned memory, in use from `#start` to `#end`. */
@@ -25,11 +31,10 @@ export class MessageReader {
 
   /**
    * @param encoding how messages with a set flag are compressed
-   * @param mayCome whether so many bytes more may come for one message
    */
-  constructor(encoding: string, mayCome: (bytes: number) => boolean) {
+  constructor(encoding: string, source: MessageSource) {
     this.#encoding = encoding
-    this.#mayCome = mayCome
+    this.#source = source
   }
 
   /** Whether a message is complete. */
@@ -93,7 +98,7 @@ export class MessageReader {
       this.#head = { bytes: bytes.subarray(prefixBytes, end), length: size, compressed: flag === 1 }
       return end
     }
-    if (!this.#mayCome(end - bytes.length)) return 0
+    if (!this.#source.expect(end - bytes.length)) return 0
     const whole = Buffer.allocUnsafeSlow(size)
     this.#head = { bytes: whole, length: bytes.copy(whole, 0, prefixBytes), compressed: flag === 1 }
     return bytes.length

@@ -65,19 +65,21 @@ export class RunningCall implements CallTaker {
 
   #follow<T>(work: PromiseLike<T> | T, done: (value: T) => void, failed: (reason: unknown) => void): void {
     this.#working++
-    const settled = () => {
-      if (--this.#working === 0) this.#idle()
-    }
     Promise.resolve(work).then(
       (value) => {
-        settled()
+        this.#settled()
         done(value)
       },
       (reason) => {
-        settled()
+        this.#settled()
         failed(reason)
       },
     )
+  }
+
+  #settled(): void {
+    this.#working--
+    if (this.#working === 0) this.#idle()
   }
 
   /** The requests of a stream, one at a time; its client may send no more than fit its window before they are taken. */

@@ -259,13 +259,14 @@ export class Connection implements FrameTaker {
   /** Counts a stream that is begun in this turn; when there are enough, the rest of what came waits for the next one. */
   #countBegun(): void {
     this.#begun++
-    if (this.#begun === 1)
-      setImmediate(() => {
-        const rested = this.resting
-        this.#begun = 0
-        if (rested) this.#readOn()
-      })
+    if (this.#begun === 1) setImmediate(this.#nextTurn)
     if (this.resting) this.#socket.pause()
+  }
+
+  readonly #nextTurn = () => {
+    const rested = this.resting
+    this.#begun = 0
+    if (rested) this.#readOn()
   }
 
   #receive(id: number, bytes: Buffer, size: number, ended: boolean): void {

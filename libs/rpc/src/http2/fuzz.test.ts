@@ -166,7 +166,7 @@ it('finds the same messages however they are cut, and when more bytes may come o
     )
     const bytes = Buffer.concat(wanted.map((each) => message(each)))
     let allowed = 0
-    const reader = new MessageReader('identity', () => allowed++ % 3 !== 0)
+    const reader = new MessageReader('identity', { expect: () => allowed++ % 3 !== 0 })
     const found: Buffer[] = []
     let size = 0
     const take = () => {
@@ -194,7 +194,7 @@ it('refuses any wrong message with a status', () => {
   const random = randomly(13)
   let refused = 0
   for (let round = 0; round < 5_000; round++) {
-    const reader = new MessageReader(['identity', 'gzip', 'deflate', 'zstd'][random(4)] ?? '', () => true)
+    const reader = new MessageReader(['identity', 'gzip', 'deflate', 'zstd'][random(4)] ?? '', { expect: () => true })
     const bytes = Buffer.concat([message(Buffer.alloc(random(50), random(256)), random(2)), message(Buffer.alloc(3))])
     bytes[random(bytes.length)] = random(256)
     try {

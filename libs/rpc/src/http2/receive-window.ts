@@ -45,10 +45,15 @@ export class WindowPool {
   }
 }
 
+/** Tells the client that it may send so many bytes more. */
+export interface WindowOpener {
+  openWindow(bytes: number): void
+}
+
 /** The window of one stream. It holds what came and was not read, and what may come. */
 export class ReceiveWindow {
   readonly #pool: WindowPool
-  readonly #open: (bytes: number) => void
+  readonly #opener: WindowOpener
   /** Bytes that may come. */
   #room = baseWindow
   /** Bytes that came and were not read. */
@@ -60,10 +65,9 @@ export class ReceiveWindow {
   #lacking = 0
   #closed = false
 
-  /** @param open tells the client that it may send so many bytes more */
-  constructor(pool: WindowPool, open: (bytes: number) => void) {
+  constructor(pool: WindowPool, opener: WindowOpener) {
     this.#pool = pool
-    this.#open = open
+    this.#opener = opener
   }
 
   /** Takes note of bytes that came; false when the client was not allowed to send them. */
@@ -92,7 +96,7 @@ export class ReceiveWindow {
   close(): void {
     this.#closed = true
     this.#room = 0
-    this.#pool.forget(this)
+    if (this.#lacking > 0) this.#pool.forget(this)
     this.#settle()
   }
 
@@ -125,7 +129,7 @@ export class ReceiveWindow {
     if (lent > this.#lent && !this.#pool.borrow(lent - this.#lent, forMessage)) return false
     this.#lent = Math.max(lent, this.#lent)
     this.#room += bytes
-    this.#open(bytes)
+    this.#opener.openWindow(bytes)
     return true
   }
 

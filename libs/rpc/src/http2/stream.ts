@@ -1,6 +1,6 @@
 import type { Connection } from './connection.ts'
 import { errorCode } from './frames.ts'
-import { ReceiveWindow, type WindowPool } from './receive-window.ts'
+import { ReceiveWindow, type WindowOpener, type WindowPool } from './receive-window.ts'
 
 /** Told of what becomes of a stream. */
 export interface StreamTaker {
@@ -13,7 +13,7 @@ export interface StreamTaker {
 }
 
 /** The server's side of one request and its answer. */
-export class Stream {
+export class Stream implements WindowOpener {
   readonly id: number
   /** Bytes that the client takes of this stream. */
   sendWindow: number
@@ -33,7 +33,7 @@ export class Stream {
     this.id = id
     this.sendWindow = sendWindow
     this.#heard = heard
-    this.#window = new ReceiveWindow(pool, (bytes) => connection.openWindow(this, bytes))
+    this.#window = new ReceiveWindow(pool, this)
   }
 
   get connection(): Connection {
@@ -110,6 +110,10 @@ export class Stream {
   /** Lets so many bytes more come of one message: now (true), or when other streams hold less. */
   expect(bytes: number): boolean {
     return this.#window.expect(bytes)
+  }
+
+  openWindow(bytes: number): void {
+    this.#connection.openWindow(this, bytes)
   }
 
   /** Says that of what was received so much is dealt with, so that the client may send more. */
