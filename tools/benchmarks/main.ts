@@ -1,7 +1,8 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { errnoOf } from '@flotilla/linux'
 import { tempWorld } from '@flotilla/testing'
 import { repository } from '../e2e/harness/versions.ts'
 import type { Bench, Case, Readings } from './case.ts'
@@ -104,10 +105,27 @@ async function measureOne(measured: Case, name: SideName, bench: Bench, peer: st
   await using stack = new AsyncDisposableStack()
   current = stack
   const world = stack.use(await tempWorld({ tmpfs: measured.storage === 'tmpfs', name: `bench-${name}` }))
+  // A command that a signal did not end may start one after all tasks were removed.
+  stack.defer(() => endShims(world.path))
   const side = stack.use(await startSide(name, world, peer))
   // Only a run that is cut off leaves any.
   stack.defer(() => side.removeTasks())
   return await measured.measure(side, bench)
+}
+
+/** Ends shims of a daemon below a path, and what they run. */
+function endShims(path: string): void {
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+      if (!command.includes('containerd-shim') || !command.includes(path)) continue
+      const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
+      for (const one of [...children, pid]) process.kill(Number(one), 'SIGKILL')
+    } catch (error) {
+      // It has ended meanwhile.
+      if (!['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '')) throw error
+    }
+  }
 }
 
 /** Leaves nothing behind when it is interrupted: no containers, daemons, mounts and directories. */
