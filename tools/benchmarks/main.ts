@@ -43,10 +43,15 @@ const { values } = parseArgs({
 
 /** What is to be undone when the program is told to end. */
 let current: AsyncDisposableStack | undefined
+let ending = false
 
 if (values.help) process.stdout.write(help)
 else if (values.list) for (const { name } of cases) process.stdout.write(`${name}\n`)
-else await run()
+else
+  await run().catch((error: unknown) => {
+    // What is cut off fails; the process ends when all is cleaned up.
+    if (!ending) throw error
+  })
 
 async function run(): Promise<void> {
   const peer = resolve(values.peer ?? join(repository, '.work/containerd/newest/usr/bin'))
@@ -132,6 +137,7 @@ function endShims(path: string): void {
 function endWhenTold(images: AsyncDisposable): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, async () => {
+      ending = true
       say(`${signal}: cleaning up`)
       try {
         await current?.disposeAsync()
