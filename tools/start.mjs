@@ -53,27 +53,32 @@ const sourcesKnowTheirPlace = {
 }
 
 async function bundleInto(folder) {
-  const { build } = await import('esbuild')
+  const { build, stop } = await import('esbuild')
   const apps = readdirSync(join(root, 'apps')).filter((name) => existsSync(join(root, 'apps', name, 'src/main.ts')))
-  await build({
-    absWorkingDir: root,
-    entryPoints: apps.map((name) => ({ in: `apps/${name}/src/main.ts`, out: name })),
-    outdir: folder,
-    outExtension: { '.js': '.mjs' },
-    bundle: true,
-    splitting: true,
-    // It loads a library of machine code from its own folder.
-    external: ['koffi'],
-    platform: 'node',
-    target: 'node26',
-    format: 'esm',
-    // Packages in CommonJS ask for Node's modules by this name.
-    banner: { js: "import { createRequire as r } from 'node:module'; const require = r(import.meta.url);" },
-    keepNames: true,
-    legalComments: 'none',
-    logLevel: 'silent',
-    plugins: [sourcesKnowTheirPlace],
-  })
+  try {
+    await build({
+      absWorkingDir: root,
+      entryPoints: apps.map((name) => ({ in: `apps/${name}/src/main.ts`, out: name })),
+      outdir: folder,
+      outExtension: { '.js': '.mjs' },
+      bundle: true,
+      splitting: true,
+      // It loads a library of machine code from its own folder.
+      external: ['koffi'],
+      platform: 'node',
+      target: 'node26',
+      format: 'esm',
+      // Packages in CommonJS ask for Node's modules by this name.
+      banner: { js: "import { createRequire as r } from 'node:module'; const require = r(import.meta.url);" },
+      keepNames: true,
+      legalComments: 'none',
+      logLevel: 'silent',
+      plugins: [sourcesKnowTheirPlace],
+    })
+  } finally {
+    // It has a process of its own, which would stay for as long as the app runs.
+    await stop()
+  }
 }
 
 /** Makes the bundles of all apps; whoever makes them at the same time makes the same, and the first one's are used. */
