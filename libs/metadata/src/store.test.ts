@@ -30,3 +30,13 @@ test('while Redis is away calls fail UNAVAILABLE, afterwards they work and nothi
     ok: true,
   })
 })
+
+test('a flood of changes is carried out, however much longer than one command may take it lasts', async () => {
+  await using redis = await startRedis({ relaxed: true })
+  await using metadata = await createMetadata({ url: redis.url, origin: 'n', commandTimeout: 1_000 })
+  const names = Array.from({ length: 40_000 }, (_, n) => String(n))
+  const write = (field: string) => metadata.transact('ns', { writes: [{ op: 'set', table: 't', field, value: field }] })
+  const outcomes = await Promise.all(names.map(write))
+  expect(outcomes.every(({ ok }) => ok)).toBe(true)
+  expect(await metadata.size('ns', 't')).toBe(names.length)
+}, 120_000)

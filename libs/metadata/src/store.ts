@@ -6,6 +6,7 @@ import { invalidArgument, notFound } from '@flotilla/rpc'
 import type { Redis } from 'ioredis'
 import { byBytes } from './byte-order.ts'
 import { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
+import { InFlight } from './in-flight.ts'
 import type { OutboxEvent, Outcome, Plan } from './plan.ts'
 import { ReadCache } from './read-cache.ts'
 import { encode } from './records.ts'
@@ -63,6 +64,12 @@ export interface Metadata extends AsyncDisposable {
 
 /** Records that are asked for one by one where some may be in memory; they leave in one write in any case. */
 const fewFields = 16
+
+/**
+ * Changes that are sent before the first of them is answered. A command has its seconds from when it is sent: of a flood
+ * sent at once the last would be given up while Redis works on the first. As many as these share one sync anyway.
+ */
+const mostInFlight = 256
 
 const lua = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
 
@@ -178,8 +185,11 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
   await connected(redis, options.url)
   const isCluster = /^cluster_enabled:1/m.test(await redis.info('cluster'))
   const cache = options.soleWriter ? new ReadCache(redis) : undefined
-  const changing = <T>(namespace: string, plan: Plan, change: () => Promise<T>) =>
-    cache ? cache.during(namespace, plan, () => replicated(change)) : replicated(change)
+  const inFlight = new InFlight(mostInFlight)
+  const changing = <T>(namespace: string, plan: Plan, change: () => Promise<T>) => {
+    const send = () => inFlight.run(() => replicated(change))
+    return cache ? cache.during(namespace, plan, send) : send()
+  }
   const log = options.directEvents && !isCluster ? randomUUID() : ''
 
   const ask = async <T>(answer: Promise<T>): Promise<T> => {
