@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process'
-import { createReadStream } from 'node:fs'
 import { copyFile, mkdir, readdir, readFile, rm, rmdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -247,11 +246,9 @@ export class TestWorld implements AsyncDisposable {
   async fifo(name: string): Promise<{ path: string; text: Promise<string> }> {
     const path = this.temp.join(name)
     await run('mkfifo', [path])
-    const text = (async () => {
-      let read = ''
-      for await (const chunk of createReadStream(path, 'utf8')) read += chunk
-      return read
-    })()
+    // By a program: opening waits for the writer, and here that would be in one of the few threads that the agent in this
+    // process needs in order to make one.
+    const text = run('cat', [path]).then(({ stdout }) => stdout)
     return { path, text }
   }
 
