@@ -130,7 +130,8 @@ suite(
 
     test('--log-uri file:// takes both outputs', async ({ ctr, pull, world }) => {
       const log = world.join('output.log')
-      const script = 'echo out; echo err >&2'
+      // Debian 12's shim closes the file of both when the first of the two ends, whatever it has not copied of the other.
+      const script = 'echo out; echo err >&2; sleep 1'
       await ctr('run', '-d', '--log-uri', `file://${log}`, await pull(), 'one', 'sh', '-c', script)
       await until('the log to be written', () => readFileSync(log, 'utf8').split('\n').length === 3)
       expect(readFileSync(log, 'utf8').split('\n').sort()).toEqual(['', 'err', 'out'])
