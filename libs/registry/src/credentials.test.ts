@@ -34,14 +34,14 @@ it("knows Docker's names of hosts and its kinds of credentials", async () => {
   const auths = {
     'https://index.docker.io/v1/': pair('hub', 'se:cret'),
     'quay.io': { username: 'quay', password: 'plain' },
-    'https://ghcr.io': { ...pair('x', 'y'), identitytoken: 'identity' },
+    'https://registry.example': { ...pair('x', 'y'), identitytoken: 'identity' },
     'registry.example.com:5000': { registrytoken: 'bearer' },
     'empty.example.com': {},
   }
   await writeFile(file, JSON.stringify({ auths }))
   expect(await ask('registry-1.docker.io', '')).toEqual({ kind: 'password', username: 'hub', password: 'se:cret' })
   expect(await ask('quay.io', '')).toEqual({ kind: 'password', username: 'quay', password: 'plain' })
-  expect(await ask('ghcr.io', '')).toEqual({ kind: 'refresh', token: 'identity' })
+  expect(await ask('registry.example', '')).toEqual({ kind: 'refresh', token: 'identity' })
   expect(await ask('registry.example.com:5000', '')).toEqual({ kind: 'header', value: 'Bearer bearer' })
   expect(await ask('registry.example.com', '')).toBeUndefined()
   expect(await ask('empty.example.com', '')).toBeUndefined()
@@ -58,7 +58,7 @@ it('asks the helpers that Docker would ask', async () => {
 read -r server
 case "$1 $server" in
 "get quay.io") echo '{"ServerURL":"quay.io","Username":"quay","Secret":"kept"}' ;;
-"get ghcr.io") echo '{"Username":"<token>","Secret":"identity"}' ;;
+"get registry.example") echo '{"Username":"<token>","Secret":"identity"}' ;;
 "get broken.example.com") echo 'the vault is shut'; exit 1 ;;
 *) echo 'credentials not found in native keychain'; exit 1 ;;
 esac
@@ -74,11 +74,11 @@ esac
     await writeFile(file, JSON.stringify({ credHelpers, auths }))
     const ask = dockerConfigCredentials(file)
     expect(await ask('quay.io', '')).toEqual({ kind: 'password', username: 'quay', password: 'kept' })
-    expect(await ask('ghcr.io', '')).toBeUndefined()
+    expect(await ask('registry.example', '')).toBeUndefined()
     await expect(ask('broken.example.com', '')).rejects.toThrow('the vault is shut')
     await expect(ask('gone.example.com', '')).rejects.toThrow('docker-credential-gone')
     await writeFile(file, JSON.stringify({ credsStore: 'flotillatest', auths }))
-    expect(await ask('ghcr.io', '')).toEqual({ kind: 'refresh', token: 'identity' })
+    expect(await ask('registry.example', '')).toEqual({ kind: 'refresh', token: 'identity' })
     expect(await ask('gcr.io', '')).toEqual({ kind: 'password', username: 'gcr', password: 'x' })
   } finally {
     process.env.PATH = path
