@@ -24,7 +24,7 @@ const layers = {
   testing: { may: ['api', 'foundation'] },
 }
 const foundation =
-  'access bus config content-client embedded fifo filters layers linux log metadata metrics oci pki registry rpc ttrpc'
+  'access bus config content-client embedded fifo filters layers linux log metadata metrics oci pki registry rpc ttrpc turns'
 const layerOfLib = {
   api: 'api',
   compose: 'composition',

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs'
 import { Namespace } from '@flotilla/api/containerd/services/namespaces/v1/namespaces'
 import { Envelope } from '@flotilla/api/containerd/types/types'
 import { invalidArgument, notFound } from '@flotilla/rpc'
+import { createSlots } from '@flotilla/turns'
 import type { Redis } from 'ioredis'
 import { byBytes } from './byte-order.ts'
 import { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
-import { InFlight } from './in-flight.ts'
 import type { OutboxEvent, Outcome, Plan } from './plan.ts'
 import { ReadCache } from './read-cache.ts'
 import { encode } from './records.ts'
@@ -185,9 +185,16 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
   await connected(redis, options.url)
   const isCluster = /^cluster_enabled:1/m.test(await redis.info('cluster'))
   const cache = options.soleWriter ? new ReadCache(redis) : undefined
-  const inFlight = new InFlight(mostInFlight)
+  const slots = createSlots(mostInFlight)
   const changing = <T>(namespace: string, plan: Plan, change: () => Promise<T>) => {
-    const send = () => inFlight.run(() => replicated(change))
+    const send = async () => {
+      const free = await slots.take()
+      try {
+        return await replicated(change)
+      } finally {
+        free()
+      }
+    }
     return cache ? cache.during(namespace, plan, send) : send()
   }
   const log = options.directEvents && !isCluster ? randomUUID() : ''

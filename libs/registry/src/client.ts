@@ -1,4 +1,5 @@
 import type { Logger } from '@flotilla/log'
+import { createSlots } from '@flotilla/turns'
 import { createAuthorizer } from './authorizer.ts'
 import type { CredentialSource } from './credential.ts'
 import { createEndpoint, type RetryOptions } from './endpoint.ts'
@@ -6,7 +7,6 @@ import { headersOf } from './headers.ts'
 import { hostsFor } from './hosts.ts'
 import { parseReference } from './reference.ts'
 import { createRepository, type Repository } from './repository.ts'
-import { createSlots } from './slots.ts'
 import { type Transcript, transcribed } from './transcript.ts'
 import { createTransport, type Patience } from './transport.ts'
 

@@ -1,5 +1,5 @@
+import type { Slots } from '@flotilla/turns'
 import { type Download, RangesRefused, readSpan } from './download.ts'
-import type { Slots } from './slots.ts'
 
 /** Bytes of one request, and what one part holds of memory until its turn comes. */
 export const partSize = 8 * 1024 * 1024

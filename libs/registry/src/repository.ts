@@ -1,5 +1,6 @@
 import { type Descriptor, isDigest, isManifestType } from '@flotilla/oci'
 import { failedPrecondition, invalidArgument, notFound } from '@flotilla/rpc'
+import type { Slots } from '@flotilla/turns'
 import { maxManifestSize } from './descriptor.ts'
 import { type Download, readSpan } from './download.ts'
 import type { Endpoint, RetryOptions } from './endpoint.ts'
@@ -9,7 +10,6 @@ import { isThere, pushBlob, pushManifest } from './push.ts'
 import type { Push } from './push-request.ts'
 import type { Reference } from './reference.ts'
 import { resolve } from './resolve.ts'
-import type { Slots } from './slots.ts'
 
 export interface FetchOptions {
   /** Where to begin, bytes; 0 unless given. */

@@ -8,8 +8,8 @@ import type { DriversDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import type { Logger } from '@flotilla/log'
 import type { RegistryClient } from '@flotilla/registry'
 import type { ServiceOf } from '@flotilla/rpc'
+import type { Turns } from '@flotilla/turns'
 import type { Streams } from './streaming-service.ts'
-import type { Turns } from './turns.ts'
 import type { Unpackings } from './unpackings.ts'
 
 export interface TransferDeps {

@@ -3,8 +3,8 @@ import { PrepareSnapshotRequest } from '@flotilla/api/containerd/services/snapsh
 import type { Mount } from '@flotilla/api/containerd/types/types'
 import { UnpackRequest, type UnpackResponse } from '@flotilla/api/flotilla/diff/v1/diff'
 import { lowerDirectories } from '@flotilla/linux'
-import { createSlots, type Slots } from '@flotilla/registry'
 import { type Call, hasCode, status, unimplemented, withCall } from '@flotilla/rpc'
+import { createSlots, type Slots } from '@flotilla/turns'
 import type { TransferDeps } from './deps.ts'
 import { toWire } from './descriptor.ts'
 import {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { errnoOf, mountAll, unmountAll } from '@flotilla/linux'
 import { notFound } from '@flotilla/rpc'
+import { Turns } from '@flotilla/turns'
 
 const run = promisify(execFile)
 
@@ -24,22 +25,12 @@ export async function openLowers(root: string, pathOf: (id: string) => string): 
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await chmod(folder, 0o700)
   const { dev } = lstatSync(folder)
-  const turns = new Map<string, Promise<unknown>>()
+  /** One thing at a time for each layer. */
+  const turns = new Turns()
   const place = (id: string) => join(folder, id)
   const isMounted = (id: string) => {
     const state = lstatSync(place(id), { throwIfNoEntry: false })
     return state !== undefined && state.dev !== dev
-  }
-
-  /** One thing at a time for each layer. */
-  async function inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
-    const mine = (turns.get(id) ?? Promise.resolve()).catch(() => {}).then(work)
-    turns.set(id, mine)
-    try {
-      return await mine
-    } finally {
-      if (turns.get(id) === mine) turns.delete(id)
-    }
   }
 
   async function mount(id: string): Promise<void> {
@@ -60,27 +51,26 @@ export async function openLowers(root: string, pathOf: (id: string) => string): 
 
   return {
     async mounted(id) {
-      if (!isMounted(id))
-        await inTurn(id, async () => {
-          if (!isMounted(id)) await mount(id)
-        })
+      if (isMounted(id)) return place(id)
+      using _ = await turns.take(id)
+      if (!isMounted(id)) await mount(id)
       return place(id)
     },
-    make: (id, signal) =>
-      inTurn(id, async () => {
-        const [tree, image] = [join(pathOf(id), 'fs'), join(pathOf(id), 'layer.erofs')]
-        if (lstatSync(tree, { throwIfNoEntry: false }) === undefined) throw notFound(`snapshot directory ${id}`)
-        const draft = `${image}.new`
-        await rm(draft, { force: true })
-        await run('mkfs.erofs', ['--quiet', draft, tree], { signal })
-        await rename(draft, image)
-      }),
-    unmount: (id) =>
-      inTurn(id, async () => {
-        await unmountAll(place(id))
-        await rmdir(place(id)).catch((error: unknown) => {
-          if (errnoOf(error) !== 'ENOENT') throw error
-        })
-      }),
+    async make(id, signal) {
+      using _ = await turns.take(id)
+      const [tree, image] = [join(pathOf(id), 'fs'), join(pathOf(id), 'layer.erofs')]
+      if (lstatSync(tree, { throwIfNoEntry: false }) === undefined) throw notFound(`snapshot directory ${id}`)
+      const draft = `${image}.new`
+      await rm(draft, { force: true })
+      await run('mkfs.erofs', ['--quiet', draft, tree], { signal })
+      await rename(draft, image)
+    },
+    async unmount(id) {
+      using _ = await turns.take(id)
+      await unmountAll(place(id))
+      await rmdir(place(id)).catch((error: unknown) => {
+        if (errnoOf(error) !== 'ENOENT') throw error
+      })
+    },
   }
 }

@@ -7,10 +7,10 @@ import {
   type NewDirectory,
   TargetExists,
 } from '@flotilla/snapshot-driver'
+import { Turns } from '@flotilla/turns'
 import { openNameFiles, type RemoteNames } from './names.ts'
 import { removeAll } from './remove.ts'
 import { existingTarget, targetLabel } from './target.ts'
-import { createTurns } from './turns.ts'
 
 export interface ProxyOptions {
   /** Name of the snapshotter, here and in what the other program is asked. */
@@ -41,7 +41,7 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
     exports: { address, ...exports },
     async open(root) {
       const names = await openNameFiles(root)
-      const turns = createTurns()
+      const turns = new Turns()
       const channel = connect(address)
       const remote = clientOf(SnapshotsDefinition, channel)
       const callOf = (namespace: string, signal?: AbortSignal) => makeCall({ namespace, signal })
@@ -148,7 +148,10 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
             ),
           )
         },
-        commit: (directory, signal) => turns.inTurn(directory.id, () => commit(directory, signal)),
+        async commit(directory, signal) {
+          using _ = await turns.take(directory.id)
+          return await commit(directory, signal)
+        },
         remove: (ids) => removeAll(remote, snapshotter, names, ids),
         ids: (age) => names.older(age),
         async [Symbol.asyncDispose]() {

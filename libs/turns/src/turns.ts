@@ -5,9 +5,9 @@ export class Turns {
   /**
    * Resolves when it is the caller's turn, which lasts until disposal.
    *
-   * @throws the signal's reason when that aborts first
+   * @throws the signal's reason when that aborts first, if there is one
    */
-  async take(key: string, signal: AbortSignal): Promise<Disposable> {
+  async take(key: string, signal?: AbortSignal): Promise<Disposable> {
     const before = this.#last.get(key)
     const ended = Promise.withResolvers<void>()
     const mine = (before ?? Promise.resolve()).then(() => ended.promise)
@@ -16,7 +16,7 @@ export class Turns {
       if (this.#last.get(key) === mine) this.#last.delete(key)
     })
     try {
-      if (before !== undefined) await orAborted(before, signal)
+      if (before !== undefined) await (signal === undefined ? before : orAborted(before, signal))
     } catch (error) {
       ended.resolve()
       throw error

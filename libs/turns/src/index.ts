@@ -1,0 +1,2 @@
+export { createSlots, type Slots } from './slots.ts'
+export { Turns } from './turns.ts'
