@@ -136,13 +136,18 @@ function valuesOf(settings: Settings): Values {
 
 /** The TOML file of what holds, for a command line. Throws {@link ConfigError}. */
 export function dumpConfig(settings: Settings): string {
-  loadConfig(settings)
-  return dumpedFile(valuesOf(settings))
+  const values = valuesOf(settings)
+  // What does not go together is refused here as at a start.
+  configOf(values)
+  return dumpedFile(values)
 }
 
 /** Puts defaults, file and overrides together. Throws {@link ConfigError}. */
 export function loadConfig(settings: Settings = {}): Config {
-  const { options: values, services, ...tables } = valuesOf(settings)
+  return configOf(valuesOf(settings))
+}
+
+function configOf({ options: values, services, ...tables }: Values): Config {
   const proxyPlugins = [...tables.proxyPlugins.values()]
   const text = (path: string) => String(values.get(path))
   const number = (path: string) => Number(values.get(path))

@@ -78,8 +78,7 @@ export class Disks {
     for await (const digests of this.#piecesOf(namespace, contentTrashTable, digestBatch)) {
       await this.#onEach(await this.#known(), async (node, state) => {
         try {
-          await this.#requireReady(node)
-          await this.#nodes.content(node).sweep({ digests }, makeCall({ signal: this.#signal }))
+          await (await this.#contentOf(node)).sweep({ digests }, makeCall({ signal: this.#signal }))
         } catch (error) {
           state.sweepAt = 0
           note(`blobs on node "${node}"`, error)
@@ -97,8 +96,7 @@ export class Disks {
         const table = trashTable(node, snapshotter)
         try {
           for await (const ids of this.#piecesOf(namespace, table, directoryBatch)) {
-            await this.#requireReady(node)
-            await this.#nodes.drivers(node).remove({ snapshotter, ids }, makeCall({ signal: this.#signal }))
+            await (await this.#driversOf(node)).remove({ snapshotter, ids }, makeCall({ signal: this.#signal }))
             await this.#forget(namespace, table, ids)
           }
         } catch (error) {
@@ -112,9 +110,8 @@ export class Disks {
   async sweepIngests(note: Note): Promise<void> {
     await this.#onEach(await this.#known(), async (node, state) => {
       try {
-        await this.#requireReady(node)
         const call = makeCall({ signal: this.#signal })
-        await this.#nodes.content(node).sweep({ digests: [], ingestsOnly: true }, call)
+        await (await this.#contentOf(node)).sweep({ digests: [], ingestsOnly: true }, call)
       } catch (error) {
         state.sweepAt = 0
         note(`ingests on node "${node}"`, error)
@@ -127,8 +124,7 @@ export class Disks {
     await this.#onEach(await this.#known(), async (node, state) => {
       if (Date.now() < state.sweepAt) return
       try {
-        await this.#requireReady(node)
-        await this.#nodes.content(node).sweep({ digests: [] }, makeCall({ signal: this.#signal }))
+        await (await this.#contentOf(node)).sweep({ digests: [] }, makeCall({ signal: this.#signal }))
         state.sweepAt = Date.now() + completeEvery
       } catch (error) {
         note(`all blobs on node "${node}"`, error)
@@ -152,12 +148,12 @@ export class Disks {
     await this.#onEach(await this.#known(), async (node, state) => {
       if (Date.now() < state.compareAt) return
       try {
-        await this.#requireReady(node)
-        const { drivers } = await this.#nodes.drivers(node).list({}, makeCall({ signal: this.#signal }))
+        const asked = await this.#driversOf(node)
+        const { drivers } = await asked.list({}, makeCall({ signal: this.#signal }))
         for (const { name, unavailable } of drivers) {
           if (unavailable !== '') continue
           const call = makeCall({ signal: this.#signal })
-          const { ids } = await this.#nodes.drivers(node).ids({ snapshotter: name }, call)
+          const { ids } = await asked.ids({ snapshotter: name }, call)
           directories.set(`${node}/${name}`, ids)
         }
         nodes.add(node)
@@ -208,6 +204,16 @@ export class Disks {
     work: (node: string, state: NodeState) => Promise<void>,
   ): Promise<void> {
     await Promise.all(nodes.map(([node, state]) => work(node, state)))
+  }
+
+  async #contentOf(node: string): Promise<ReturnType<Nodes['content']>> {
+    await this.#requireReady(node)
+    return this.#nodes.content(node)
+  }
+
+  async #driversOf(node: string): Promise<ReturnType<Nodes['drivers']>> {
+    await this.#requireReady(node)
+    return this.#nodes.drivers(node)
   }
 
   /** Sooner than the question itself would be found to have no answer. */

@@ -6,7 +6,7 @@ import { invalidArgument, notFound } from '@flotilla/rpc'
 import { createSlots } from '@flotilla/turns'
 import type { Redis } from 'ioredis'
 import { byBytes } from './byte-order.ts'
-import { type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
+import { asked, type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
 import type { OutboxEvent, Outcome, Plan } from './plan.ts'
 import { ReadCache } from './read-cache.ts'
 import { encode } from './records.ts'
@@ -183,7 +183,8 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
   const indexed = new Set<string>()
   redis.on('close', () => indexed.clear())
   await connected(redis, options.url)
-  const isCluster = /^cluster_enabled:1/m.test(await redis.info('cluster'))
+  // Also true of one member of a Redis Cluster that is named as if it were alone.
+  const hasSlots = /^cluster_enabled:1/m.test(await redis.info('cluster'))
   const cache = options.soleWriter ? new ReadCache(redis) : undefined
   const slots = createSlots(mostInFlight)
   const changing = <T>(namespace: string, plan: Plan, change: () => Promise<T>) => {
@@ -197,18 +198,10 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
     }
     return cache ? cache.during(namespace, plan, send) : send()
   }
-  const log = options.directEvents && !isCluster ? randomUUID() : ''
-
-  const ask = async <T>(answer: Promise<T>): Promise<T> => {
-    try {
-      return await answer
-    } catch (error) {
-      throw mapRedisError(error)
-    }
-  }
+  const log = options.directEvents && !hasSlots ? randomUUID() : ''
 
   const get = async (namespace: string, table: string, field: string) => {
-    const read = async () => (await ask(redis.hgetBuffer(keyOf(namespace, table), field))) ?? undefined
+    const read = async () => (await asked(redis.hgetBuffer(keyOf(namespace, table), field))) ?? undefined
     return await (cache ? cache.get(namespace, table, field, read) : read())
   }
 
@@ -220,11 +213,11 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
       if (fields.length === 0) return []
       if (cache && fields.length <= fewFields)
         return await Promise.all(fields.map((field) => get(namespace, table, field)))
-      const values = await ask(redis.hmgetBuffer(keyOf(namespace, table), ...fields))
+      const values = await asked(redis.hmgetBuffer(keyOf(namespace, table), ...fields))
       return values.map((value) => value ?? undefined)
     },
     async all(namespace, table) {
-      const flat = (await ask(redis.callBuffer('HGETALL', keyOf(namespace, table)))) as Buffer[]
+      const flat = (await asked(redis.callBuffer('HGETALL', keyOf(namespace, table)))) as Buffer[]
       const rows: Array<readonly [string, Buffer]> = []
       for (let i = 0; i + 1 < flat.length; i += 2) rows.push([String(flat[i]), flat[i + 1] as Buffer])
       return rows.sort(([a], [b]) => byBytes(a, b))
@@ -232,7 +225,7 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
     async *scan(namespace, table, batch = 500) {
       let cursor = '0'
       do {
-        const [next, flat] = (await ask(
+        const [next, flat] = (await asked(
           redis.callBuffer('HSCAN', keyOf(namespace, table), cursor, 'COUNT', batch),
         )) as [Buffer, Buffer[]]
         cursor = String(next)
@@ -242,13 +235,13 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
       } while (cursor !== '0')
     },
     async members(namespace, table) {
-      return (await ask(redis.smembers(keyOf(namespace, table)))).sort(byBytes)
+      return (await asked(redis.smembers(keyOf(namespace, table)))).sort(byBytes)
     },
     async size(namespace, table) {
       const key = keyOf(namespace, table)
-      const type = await ask(redis.type(key))
+      const type = await asked(redis.type(key))
       if (type === 'none') return 0
-      return await ask(type === 'set' ? redis.scard(key) : redis.hlen(key))
+      return await asked(type === 'set' ? redis.scard(key) : redis.hlen(key))
     },
     async transact(namespace, plan) {
       const { keys, args } = argumentsOf(namespace, plan, options.origin, log)
@@ -258,7 +251,7 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
           steps.push(scripted.flotillaIndexNamespace(namespaceIndexKey, namespaceLogKey, namespace))
         const change = scripted.flotillaTransactBuffer(keys.length, ...keys, ...args)
         // Both travel in one write; the name is indexed even when the change is refused, which is harmless.
-        return await ask(Promise.all([change, ...steps]))
+        return await asked(Promise.all([change, ...steps]))
       })
       indexed.add(namespace)
       const kind = String(answer[0])
@@ -267,7 +260,7 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
       return { ok: true }
     },
     async namespaceNames() {
-      return (await ask(redis.smembers(namespaceIndexKey))).sort(byBytes)
+      return (await asked(redis.smembers(namespaceIndexKey))).sort(byBytes)
     },
     async [Symbol.asyncDispose]() {
       redis.disconnect()

@@ -1,3 +1,4 @@
+import { BulkWriter } from './bulk-writer.ts'
 import type { WireType } from './service.ts'
 
 const stored = new WeakMap<object, Buffer>()
@@ -26,10 +27,5 @@ export function storedAnswer<K extends string, T>(field: K, type: WireType<T>, b
 /** The bytes of an answer that {@link storedAnswer} made; undefined for all others. */
 export function storedBytes(answer: unknown): Buffer | undefined {
   const bytes = typeof answer === 'object' && answer !== null ? stored.get(answer) : undefined
-  if (bytes === undefined) return undefined
-  const head = [tag]
-  let rest = bytes.length
-  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) head.push((rest % 0x80) | 0x80)
-  head.push(rest)
-  return Buffer.concat([Buffer.from(head), bytes])
+  return bytes && new BulkWriter().uint32(tag).bytes(bytes).finish()
 }
