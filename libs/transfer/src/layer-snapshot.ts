@@ -52,6 +52,23 @@ export async function isHeld(deps: TransferDeps, snapshotter: string, key: strin
   return await isThere()
 }
 
+/** A key for a snapshot of this process's own, of a kind and for a name. */
+export const ownKey = (kind: string, chainId: string) =>
+  `${kind}-${process.hrtime.bigint()}-${randomBytes(3).toString('base64url')} ${chainId}`
+
+/** Removes a snapshot that only this process knows of, also when the caller has left. */
+export async function removeAfterwards(
+  deps: TransferDeps,
+  snapshotter: string,
+  key: string,
+  call: Call,
+): Promise<void> {
+  const after = withCall(call, { signal: new AbortController().signal, deadline: undefined })
+  await deps.snapshots.remove({ snapshotter, key }, after).catch((err: unknown) => {
+    if (!hasCode(err, status.NOT_FOUND)) deps.logger.warn({ err, snapshotter, key }, 'could not remove a snapshot')
+  })
+}
+
 /** A snapshot that is written to. */
 export interface ActiveLayer {
   readonly mounts: readonly Mount[]
@@ -70,7 +87,7 @@ export async function withActiveLayer<T>(
   fill: (active: ActiveLayer) => Promise<T>,
   call: Call,
 ): Promise<T | undefined> {
-  const key = `extract-${process.hrtime.bigint()}-${randomBytes(3).toString('base64url')} ${chainId}`
+  const key = ownKey('extract', chainId)
   const own = { [targetLabel]: chainId }
   try {
     const { mounts } = await deps.snapshots.prepare(
@@ -83,11 +100,7 @@ export async function withActiveLayer<T>(
     }
     return await fill({ mounts, commit })
   } catch (error) {
-    const after = withCall(call, { signal: new AbortController().signal, deadline: undefined })
-    await deps.snapshots.remove({ snapshotter, key }, after).catch((failure: unknown) => {
-      if (!hasCode(failure, status.NOT_FOUND))
-        deps.logger.warn({ err: failure, snapshotter, key }, 'could not remove the snapshot of a failed unpack')
-    })
+    await removeAfterwards(deps, snapshotter, key, call)
     // Somebody else made it at the same time.
     if (hasCode(error, status.ALREADY_EXISTS) && (await isHeld(deps, snapshotter, chainId, call))) return undefined
     throw error

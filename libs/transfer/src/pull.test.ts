@@ -16,22 +16,14 @@ import {
   type TestImage,
   type TestRegistry,
 } from '@flotilla/testing'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { pack, unpackAny } from './any.ts'
 import { hearing, openClientStream, receiving } from './testing/client-stream.ts'
-import { type TransferWorld, transferWorld } from './testing/world.ts'
+import { worldAndRegistry } from './testing/world.ts'
 import { authRequest, authResponse, imageStore, ociRegistry } from './types.ts'
 
-let world: TransferWorld
-let registry: TestRegistry
-beforeAll(async () => {
-  world = await transferWorld()
-  registry = await startRegistry()
-})
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]()
-  await registry?.[Symbol.asyncDispose]()
-})
+const { world, registry, end } = await worldAndRegistry()
+afterAll(end)
 
 type Store = Parameters<typeof ImageStore.fromPartial>[0]
 type Resolver = NonNullable<Parameters<typeof OCIRegistry.fromPartial>[0]['resolver']>

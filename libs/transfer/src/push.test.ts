@@ -1,32 +1,14 @@
 import { ImageImportStream, ImageStore, OCIRegistry } from '@flotilla/api/containerd/types/transfer/transfer'
 import { type Call, status } from '@flotilla/rpc'
-import {
-  type Blob,
-  buildImage,
-  descriptorOf,
-  indexOf,
-  ociArchive,
-  pushImage,
-  startRegistry,
-  type TestImage,
-  type TestRegistry,
-} from '@flotilla/testing'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Blob, buildImage, descriptorOf, indexOf, ociArchive, pushImage, type TestImage } from '@flotilla/testing'
+import { afterAll, describe, expect, test } from 'vitest'
 import { pack } from './any.ts'
 import { hearing, sending } from './testing/client-stream.ts'
-import { type TransferWorld, transferWorld } from './testing/world.ts'
+import { worldAndRegistry } from './testing/world.ts'
 import { imageImportStream, imageStore, ociRegistry } from './types.ts'
 
-let world: TransferWorld
-let registry: TestRegistry
-beforeAll(async () => {
-  world = await transferWorld()
-  registry = await startRegistry()
-})
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]()
-  await registry?.[Symbol.asyncDispose]()
-})
+const { world, registry, end } = await worldAndRegistry()
+afterAll(end)
 
 const name = 'r.example/a:1'
 const image = await buildImage({ scratch: true, index: true, layers: [[{ name: 'a', content: 'a' }]] })

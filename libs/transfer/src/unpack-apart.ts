@@ -1,9 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import { PrepareSnapshotRequest } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import type { Mount } from '@flotilla/api/containerd/types/types'
 import { UnpackRequest, type UnpackResponse } from '@flotilla/api/flotilla/diff/v1/diff'
 import { lowerDirectories } from '@flotilla/linux'
-import { type Call, hasCode, status, unimplemented, withCall } from '@flotilla/rpc'
+import { type Call, unimplemented, withCall } from '@flotilla/rpc'
 import { createSlots, type Slots } from '@flotilla/turns'
 import type { TransferDeps } from './deps.ts'
 import { toWire } from './descriptor.ts'
@@ -13,6 +12,8 @@ import {
   isHeld,
   type LayerEvents,
   type LayerSnapshot,
+  ownKey,
+  removeAfterwards,
   turnOf,
   unpacked,
   withActiveLayer,
@@ -174,7 +175,7 @@ async function directoriesOf(tower: Tower, at: number, call: Call): Promise<stri
 
 /** The same for one that was there, or that somebody else made. */
 async function viewed(deps: TransferDeps, { snapshotter, chainId }: LayerSnapshot, call: Call): Promise<string[]> {
-  const key = `view-${process.hrtime.bigint()}-${randomBytes(3).toString('base64url')} ${chainId}`
+  const key = ownKey('view', chainId)
   const request = PrepareSnapshotRequest.fromPartial({ snapshotter, key, parent: chainId })
   const { mounts } = await deps.snapshots.view({ ...request, labels: {} }, call)
   try {
@@ -183,9 +184,6 @@ async function viewed(deps: TransferDeps, { snapshotter, chainId }: LayerSnapsho
     if (others.length === 0 && mount?.type === 'overlay') return lowerDirectories(mount.options)
     throw unimplemented(`snapshots of ${snapshotter} are no directories`)
   } finally {
-    const after = withCall(call, { signal: new AbortController().signal, deadline: undefined })
-    await deps.snapshots.remove({ snapshotter, key }, after).catch((error: unknown) => {
-      if (!hasCode(error, status.NOT_FOUND)) deps.logger.warn({ err: error, key }, 'could not remove a view')
-    })
+    await removeAfterwards(deps, snapshotter, key, call)
   }
 }

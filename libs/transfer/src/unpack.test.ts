@@ -3,30 +3,14 @@ import { ImageStore, OCIRegistry } from '@flotilla/api/containerd/types/transfer
 import { layersElsewhere } from '@flotilla/diff'
 import { chainIds } from '@flotilla/oci'
 import type { Call } from '@flotilla/rpc'
-import {
-  buildImage,
-  descriptorOf,
-  jsonBlob,
-  pushImage,
-  startRegistry,
-  type TestImage,
-  type TestRegistry,
-} from '@flotilla/testing'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { buildImage, descriptorOf, jsonBlob, pushImage, type TestImage } from '@flotilla/testing'
+import { afterAll, expect, test } from 'vitest'
 import { pack } from './any.ts'
-import { type TransferWorld, transferWorld } from './testing/world.ts'
+import { type TransferWorld, transferWorld, worldAndRegistry } from './testing/world.ts'
 import { imageStore, ociRegistry } from './types.ts'
 
-let world: TransferWorld
-let registry: TestRegistry
-beforeAll(async () => {
-  world = await transferWorld()
-  registry = await startRegistry()
-})
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]()
-  await registry?.[Symbol.asyncDispose]()
-})
+const { world, registry, end } = await worldAndRegistry()
+afterAll(end)
 
 const snapshotter = 'overlayfs'
 

@@ -15,7 +15,7 @@ import { createRegistryClient } from '@flotilla/registry'
 import { type Call, makeCall, type ServiceOf } from '@flotilla/rpc'
 import { createSnapshotsService } from '@flotilla/snapshots'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
-import { startRedis, type TempWorld, tempWorld } from '@flotilla/testing'
+import { startRedis, startRegistry, type TempWorld, type TestRegistry, tempWorld } from '@flotilla/testing'
 import type { GivenDeps } from '../deps.ts'
 import { createStreams, createTransferService, type Streams } from '../index.ts'
 
@@ -125,4 +125,17 @@ export async function transferWorld(
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
+}
+
+/** A world, and a registry beside it; `end` disposes of both. */
+export async function worldAndRegistry(): Promise<{
+  readonly world: TransferWorld
+  readonly registry: TestRegistry
+  end(): Promise<void>
+}> {
+  await using stack = new AsyncDisposableStack()
+  const world = stack.use(await transferWorld())
+  const registry = stack.use(await startRegistry())
+  const owned = stack.move()
+  return { world, registry, end: () => owned.disposeAsync() }
 }
