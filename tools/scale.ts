@@ -20,7 +20,7 @@ For each number of nodes (10, 100 and 1000 unless given) it prints one line of J
   natsCpu       of nats-server while all nodes announce and one listens, and while 50 more listen: share of a processor
   redisCpu      of redis-server, the same moment
   commands      commands a second to nodes chosen at random, 64 under way at a time, and the median of their times in ms
-  events        events a second from all nodes through outbox, relay and log to a subscriber
+  events        events a second from all nodes through the log to a subscriber
 `
 
 const { values } = parseArgs({
