@@ -188,3 +188,8 @@ describe('proxy plugins', () => {
     expect(() => loadConfig({ file: file(text) })).toThrow(message)
   })
 })
+
+it('clients install programs below the root unless told otherwise, so that instances do not meet', () => {
+  expect(loadConfig({ overrides: { root: '/srv/a' } }).optPath).toBe('/srv/a/opt')
+  expect(loadConfig({ overrides: { root: '/srv/a', 'opt.path': '/opt/containerd' } }).optPath).toBe('/opt/containerd')
+})

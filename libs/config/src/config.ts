@@ -206,7 +206,7 @@ function configOf({ options: values, services, ...tables }: Values): Config {
     },
     events: { retentionHours: number('events.retention_hours'), retentionCount: number('events.retention_count') },
     blockfile: { scratchFile: file('blockfile.scratch_file') },
-    optPath: resolve(text('opt.path')),
+    optPath: file('opt.path') || resolve(text('root'), 'opt'),
     restart: { interval: number('restart.interval_ms') },
     gc: {
       startupDelay: number('gc.startup_delay_ms'),

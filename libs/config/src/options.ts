@@ -248,8 +248,8 @@ export const options = [
   {
     path: 'opt.path',
     kind: 'string',
-    value: '/opt/containerd',
-    text: 'Directory into which clients install programs (`ctr install`): shims and runtimes are looked for in its bin first.',
+    value: '',
+    text: 'Directory into which clients install programs (`ctr install`): shims and runtimes are looked for in its bin first. Empty: `opt` below the root; containerd has /opt/containerd.',
     containerd: [plugin('internal.v1.opt', 'path')],
   },
   {
