@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Driver, DriversDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import type { Logger } from '@flotilla/log'
 import { invalidArgument, type ServiceOf } from '@flotilla/rpc'
-import { type DriverKind, type SnapshotDriver, TargetExists } from '@flotilla/snapshot-driver'
+import { continueIds, type DriverKind, type SnapshotDriver, TargetExists } from '@flotilla/snapshot-driver'
 import { explained } from './explained.ts'
 
 export interface DriversDeps {
@@ -10,6 +10,11 @@ export interface DriversDeps {
   readonly root: string
   readonly drivers: readonly DriverKind[]
   readonly logger: Logger
+  /**
+   * The highest id that records of this node name for a snapshotter, 0 when there are none; asked for drivers without a
+   * counter of their own.
+   */
+  readonly highestRecordedId?: (snapshotter: string) => Promise<number>
   /** Milliseconds that a new directory is protected from collection, until a record names it; 60,000 by default. */
   readonly protection?: number
 }
@@ -22,8 +27,14 @@ interface Opened {
   readonly driver: SnapshotDriver | undefined
 }
 
-async function open(kind: DriverKind, { root: daemonRoot, logger }: DriversDeps): Promise<Opened> {
+async function open(kind: DriverKind, { root: daemonRoot, logger, highestRecordedId }: DriversDeps): Promise<Opened> {
   const root = join(daemonRoot, `io.containerd.snapshotter.v1.${kind.name}`)
+  const id = highestRecordedId && (await continueIds(root, () => highestRecordedId(kind.name)))
+  if (id !== undefined)
+    logger.warn(
+      { snapshotter: kind.name, root, id },
+      'directories of snapshots are gone that have records, up to this id',
+    )
   const described = { name: kind.name, root, exports: { ...(kind.exports ?? { root }) } }
   try {
     const driver = await kind.open(root, logger)

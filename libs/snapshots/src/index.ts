@@ -1,1 +1,2 @@
+export { highestRecordedId } from './recorded-ids.ts'
 export { createSnapshotsService, type SnapshotsDeps } from './service.ts'

@@ -14,6 +14,7 @@ import { createMountsService } from '@flotilla/mounts'
 import { createRestartMonitor } from '@flotilla/restart'
 import { makeCall } from '@flotilla/rpc'
 import { createNodeTasks, installedRuntimes } from '@flotilla/shim'
+import { highestRecordedId } from '@flotilla/snapshots'
 import { gaugeTasks, gaugeUsage } from '../gauges.ts'
 import type { Part } from '../part.ts'
 import { snapshotters } from '../snapshotters.ts'
@@ -59,7 +60,14 @@ export const nodeAgent: Part = {
     const name = config.nodeName
     const membership = await joinCluster({ metadata, nats: bus.nats, name, root: config.root })
     own({ [Symbol.asyncDispose]: async () => membership[Symbol.dispose]() })
-    const drivers = own(await createDrivers({ root: config.root, drivers: snapshotters(config), logger }))
+    const drivers = own(
+      await createDrivers({
+        root: config.root,
+        drivers: snapshotters(config),
+        highestRecordedId: (snapshotter) => highestRecordedId(metadata, name, snapshotter),
+        logger,
+      }),
+    )
     serveOnNode(DriversDefinition, drivers)
     await makeInstallable(config.optPath).catch((err: unknown) => {
       logger.warn({ err, path: config.optPath }, 'clients cannot install programs here')

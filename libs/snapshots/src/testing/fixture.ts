@@ -8,6 +8,7 @@ import { createMetadata, type Metadata, snapshotTable } from '@flotilla/metadata
 import { makeCall, type ServiceOf } from '@flotilla/rpc'
 import type { DriverKind } from '@flotilla/snapshot-driver'
 import { startRedis, type TempWorld, tempWorld } from '@flotilla/testing'
+import { highestRecordedId } from '../recorded-ids.ts'
 import { createSnapshotsService } from '../service.ts'
 
 export const node = 'node-1'
@@ -34,8 +35,14 @@ export interface Where {
 export async function openSnapshots(kind: DriverKind, { root, redis }: Where): Promise<TestSnapshots> {
   const snapshotter = kind.name
   const logger = createLogger({ level: 'error', name: 'test' })
-  const drivers = await createDrivers({ root, drivers: [kind], logger, protection: 0 })
   const metadata = await createMetadata({ url: redis, origin: node })
+  const drivers = await createDrivers({
+    root,
+    drivers: [kind],
+    logger,
+    protection: 0,
+    highestRecordedId: (name) => highestRecordedId(metadata, node, name),
+  })
   const service = createSnapshotsService({ metadata, drivers: () => drivers, localNode: node })
   const listed = (await drivers.list({}, makeCall())).drivers[0]
   if (listed === undefined || listed.unavailable !== '') throw new Error(listed?.unavailable ?? 'no driver')

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { errnoOf, lstatx, mountInfo } from '@flotilla/linux'
 import type { Logger } from '@flotilla/log'
 import { failedPrecondition, notFound } from '@flotilla/rpc'
-import { openIdCounter } from './id-counter.ts'
+import { counterFile, openIdCounter } from './id-counter.ts'
 
 /** A directory for each id, below `ROOT/snapshots`. */
 export interface Directories extends AsyncDisposable {
@@ -38,7 +38,7 @@ export async function openDirectories(
   for (const directory of [root, snapshots]) await chmod(directory, 0o700)
   const names = await readdir(snapshots)
   const counter = await openIdCounter(
-    join(root, 'last-id'),
+    counterFile(root),
     names.filter(isId).reduce((highest, id) => Math.max(highest, Number(id)), 0),
   )
   const path = (id: string) => join(snapshots, id)

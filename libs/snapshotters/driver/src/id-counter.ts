@@ -1,9 +1,12 @@
-import { open, readFile, rename } from 'node:fs/promises'
+import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { errnoOf } from '@flotilla/linux'
 
 /** Ids reserved by one write to disk. A restart skips those that were reserved and not used. */
 const block = 64
+
+/** The counter's file in a driver's root. */
+export const counterFile = (root: string): string => join(root, 'last-id')
 
 /** Hands out numbers that were never handed out before, over restarts and kills. */
 export interface IdCounter {
@@ -36,6 +39,22 @@ export async function openIdCounter(path: string, least: number): Promise<IdCoun
       return String(++last)
     },
   }
+}
+
+/**
+ * Gives a driver's root without a counter one that goes on after `least()`, which is asked for in that case only: a root
+ * that was emptied, beside records that were kept, would give ids a second time, and with them one snapshot's files to
+ * another.
+ *
+ * @returns the number that it goes on after; undefined when there was a counter, or nothing to go on after
+ */
+export async function continueIds(root: string, least: () => Promise<number>): Promise<number | undefined> {
+  if ((await highestReserved(counterFile(root))) > 0) return undefined
+  const number = await least()
+  if (number === 0) return undefined
+  await mkdir(root, { recursive: true, mode: 0o700 })
+  await writeDurably(counterFile(root), `${number}\n`)
+  return number
 }
 
 async function highestReserved(path: string): Promise<number> {

@@ -9,6 +9,6 @@ export {
   type SnapshotDriver,
   TargetExists,
 } from './driver.ts'
-export { type IdCounter, openIdCounter } from './id-counter.ts'
+export { continueIds, counterFile, type IdCounter, openIdCounter } from './id-counter.ts'
 export { driverLabelPrefix, gidMappingLabel, uidMappingLabel } from './labels.ts'
 export { type Turns, takeTurns } from './turns.ts'

@@ -1,7 +1,7 @@
 import { chmod, lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { notFound } from '@flotilla/rpc'
-import { openIdCounter } from '@flotilla/snapshot-driver'
+import { counterFile, openIdCounter } from '@flotilla/snapshot-driver'
 
 /** What one of our ids is called over there. */
 export interface RemoteNames {
@@ -40,7 +40,7 @@ export async function openNameFiles(root: string): Promise<NameFiles> {
     if (!isId(name)) await rm(join(folder, name))
     else known.set(name, JSON.parse(await readFile(join(folder, name), 'utf8')))
   }
-  const counter = await openIdCounter(join(root, 'last-id'), Math.max(0, ...[...known.keys()].map(Number)))
+  const counter = await openIdCounter(counterFile(root), Math.max(0, ...[...known.keys()].map(Number)))
 
   async function write(id: string, names: RemoteNames): Promise<void> {
     const draft = join(folder, `new-${id}`)
