@@ -2,9 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { failedPrecondition, notFound, status } from '@flotilla/rpc'
 import type { CallSettings } from './caller.ts'
 import type { Client } from './client.ts'
+import { readImage } from './image.ts'
 import { ignoring, type Process, processOf } from './process.ts'
-import { type Spec, userOf } from './spec.ts'
+import { hostPlatform } from './pull.ts'
+import type { Spec } from './spec.ts'
 import { openStdio } from './stdio.ts'
+import { findUser, type User } from './users.ts'
 
 export interface ExecOptions extends CallSettings {
   /** Of a container whose task runs. */
@@ -13,7 +16,7 @@ export interface ExecOptions extends CallSettings {
   /** `NAME=value`, beside those of the container. */
   readonly env?: readonly string[] | undefined
   readonly cwd?: string | undefined
-  /** `UID[:GID]`; the container's unless given. */
+  /** `USER[:GROUP]`, numbers or names that the container's image knows; the container's unless given. */
   readonly user?: string | undefined
   readonly terminal?: boolean | undefined
   /** Whether there is an input. */
@@ -42,7 +45,7 @@ export async function exec(client: Client, options: ExecOptions): Promise<Proces
     env: [...spec.process.env, ...(options.env ?? [])],
     cwd: options.cwd ?? spec.process.cwd,
     terminal,
-    ...(options.user === undefined ? {} : { user: userOf(options.user) }),
+    ...(options.user === undefined ? {} : { user: await userIn(calls, container.image, options.user, settings) }),
   }
   const execId = randomUUID()
   await using undo = new AsyncDisposableStack()
@@ -65,4 +68,8 @@ export async function exec(client: Client, options: ExecOptions): Promise<Proces
   stdio.started()
   undo.move()
   return processOf({ client: calls, containerId, execId, pid, stdio })
+}
+
+async function userIn(client: Client, image: string, user: string, settings: CallSettings): Promise<User> {
+  return await findUser(client, user, () => readImage(client, image, hostPlatform, settings), settings)
 }

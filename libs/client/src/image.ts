@@ -18,6 +18,8 @@ export interface ImageConfig {
   }
   /** Name of the committed snapshot with the image's files. */
   readonly chainId: string
+  /** Digests of the layers, lowest first. */
+  readonly layers: readonly string[]
 }
 
 interface Descriptor {
@@ -70,5 +72,6 @@ export async function readImage(
     os: String(config.os ?? ''),
     config: (config.config ?? {}) as ImageConfig['config'],
     chainId: topChainId(rootfs?.diff_ids ?? []),
+    layers: ((document.layers ?? []) as Descriptor[]).map(({ digest }) => digest),
   }
 }

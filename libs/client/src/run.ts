@@ -7,6 +7,7 @@ import { ignoring, type Process, processOf } from './process.ts'
 import { hostPlatform } from './pull.ts'
 import { type Mount, type Spec, specOf } from './spec.ts'
 import { openStdio, type Stdio } from './stdio.ts'
+import { findUser } from './users.ts'
 
 export interface RunOptions extends CallSettings {
   /** Of an image that is in the store; see {@link pull}. */
@@ -18,7 +19,7 @@ export interface RunOptions extends CallSettings {
   /** `NAME=value` */
   readonly env?: readonly string[] | undefined
   readonly cwd?: string | undefined
-  /** `UID[:GID]`; the image's unless given. */
+  /** `USER[:GROUP]`, numbers or names that the image knows; the image's unless given. */
   readonly user?: string | undefined
   readonly labels?: Readonly<Record<string, string>> | undefined
   readonly mounts?: readonly Mount[] | undefined
@@ -65,6 +66,7 @@ export async function run(client: Client, options: RunOptions): Promise<Containe
     node: options.node ?? client.options.node,
   })
   const image = await readImage(chosen, options.image, options.platform ?? hostPlatform, settings)
+  const user = await findUser(chosen, options.user ?? image.config.User ?? '', async () => image, settings)
   const lease = await temporaryLease(chosen, settings)
   const calls = options.lease === undefined ? chosen.with({ lease }) : chosen.with({ lease: options.lease })
   await using undo = new AsyncDisposableStack()
@@ -76,6 +78,7 @@ export async function run(client: Client, options: RunOptions): Promise<Containe
       id,
       namespace: calls.options.namespace ?? 'default',
       image: image.config,
+      user,
       terminal: options.terminal === true,
     })
     options.adjust?.(spec)

@@ -1,12 +1,13 @@
 import { invalidArgument } from '@flotilla/rpc'
 import type { ImageConfig } from './image.ts'
+import type { User } from './users.ts'
 
 /** The parts of an OCI runtime specification that are set here; an `adjust` function may set any other. */
 export interface Spec {
   ociVersion: string
   process: {
     terminal: boolean
-    user: { uid: number; gid: number; additionalGids: number[] }
+    user: User
     args: string[]
     env: string[]
     cwd: string
@@ -53,8 +54,7 @@ export interface SpecOptions {
   /** `NAME=value`; wins over the image's. */
   readonly env?: readonly string[] | undefined
   readonly cwd?: string | undefined
-  /** `UID[:GID]`; the image's unless given. */
-  readonly user?: string | undefined
+  readonly user: User
   readonly terminal: boolean
   readonly hostname?: string | undefined
   /** Uses the node's network instead of one of its own. */
@@ -127,7 +127,7 @@ export function specOf(options: SpecOptions): Spec {
     ociVersion: '1.1.0',
     process: {
       terminal,
-      user: userOf(options.user ?? image.User ?? ''),
+      user: options.user,
       args,
       env: mergedEnv(
         ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', ...(terminal ? ['TERM=xterm'] : [])],
@@ -163,12 +163,4 @@ function mergedEnv(...lists: ReadonlyArray<readonly string[]>): string[] {
   const merged = new Map<string, string>()
   for (const entry of lists.flat()) merged.set(entry.split('=', 1)[0] ?? '', entry)
   return [...merged.values()]
-}
-
-/** Names would have to be looked up in the image's own files, which a client cannot read. */
-export function userOf(user: string): { uid: number; gid: number; additionalGids: number[] } {
-  const match = /^(\d+)(?::(\d+))?$/.exec(user === '' || user === 'root' ? '0' : user)
-  if (match === null) throw invalidArgument(`user "${user}" is not UID or UID:GID`)
-  const [uid, gid] = [Number(match[1]), Number(match[2] ?? 0)]
-  return { uid, gid, additionalGids: [gid] }
 }

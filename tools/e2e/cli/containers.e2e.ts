@@ -1,6 +1,8 @@
+import { buildImage, pushImage } from '@flotilla/testing'
 import { expect } from 'vitest'
 import type { Fixture } from '../harness/fixture.ts'
 import { type Invocation, runFlotilla, startFlotilla } from '../harness/flotilla.ts'
+import { sharedImage } from '../harness/shared-image.ts'
 import { suite } from '../harness/suite.ts'
 
 const envOf = ({ system, namespace }: Fixture) => ({
@@ -56,6 +58,41 @@ suite(
       expect(stdout).toMatch(/^1000\n1001\n\/tmp\nhere\nred\n\S+\nsealed\n$/)
     })
 
+    test('users and groups may be names of the image, wherever its layers say so', async (fixture) => {
+      const { registry } = await sharedImage()
+      const built = await buildImage({
+        config: { User: 'app' },
+        compression: 'zstd',
+        layers: [
+          [
+            { name: './etc/passwd', content: 'root:x:0:0:root:/root:/bin/sh\napp:x:1234:2345::/home:/bin/sh\n' },
+            { name: 'etc/group', content: 'root:x:0:\nstaff:x:50:\ncrew:x:60:app,other\n' },
+          ],
+          [{ name: 'etc/.wh.motd', content: '' }],
+        ],
+      })
+      const image = await fixture.pull(await pushImage(registry, 'library/users:1', built))
+      const id = async (...options: string[]) =>
+        (await run(fixture, ['run', '--rm', ...options, image, 'sh', '-c', 'id -u; id -g; id -G'])).stdout.split('\n')
+      expect(await id()).toEqual(['1234', '2345', '2345 60', ''])
+      expect(await id('-u', 'app:staff')).toEqual(['1234', '50', '50', ''])
+      expect(await id('-u', '7:crew')).toEqual(['7', '60', '60', ''])
+      expect(await id('-u', 'root')).toEqual(['0', '0', '0', ''])
+      expect((await run(fixture, ['run', '-u', 'app:nosuch', image, 'true'])).stderr).toContain(
+        'group "nosuch" in /etc/group of the image',
+      )
+      expect((await run(fixture, ['run', '-d', '--name', 'named', image, 'sleep', '600'])).code).toBe(0)
+      expect((await run(fixture, ['exec', '-u', 'root:crew', 'named', 'id', '-g'])).stdout).toBe('60\n')
+
+      const without = await buildImage({
+        layers: [[{ name: 'etc/.wh..wh..opq', content: '' }]],
+        config: { User: 'root' },
+      })
+      const bare = await fixture.pull(await pushImage(registry, 'library/users:2', without))
+      expect((await run(fixture, ['run', '--rm', bare, 'id', '-u'])).stdout).toBe('0\n')
+      expect((await run(fixture, ['run', '--rm', '-u', 'nobody', bare, 'true'])).stderr).toContain('user "nobody"')
+    })
+
     test('run with a terminal has one, of the size of ours', async (fixture) => {
       const image = await fixture.pull()
       const running = startFlotilla({
@@ -76,8 +113,8 @@ suite(
       expect(missing.code).toBe(125)
       expect(missing.stderr).toMatch(/^flotilla run: .*\/no\/such\/program/)
       expect((await run(fixture, ['run', '--pull', 'never', 'example.org/nothing:1', 'true'])).code).toBe(125)
-      expect((await run(fixture, ['run', '--user', 'nobody', image, 'true'])).stderr).toContain(
-        'user "nobody" is not UID',
+      expect((await run(fixture, ['run', '--user', 'nosuch', image, 'true'])).stderr).toContain(
+        'user "nosuch" in /etc/passwd of the image',
       )
       expect(await fixture.ctr('containers', 'ls', '-q')).toBe('')
       expect(await fixture.ctr('snapshots', 'ls')).not.toContain('Active')

@@ -10,7 +10,7 @@ export const exec: Command = {
   options: {
     ...streamOptions,
     env: { type: 'string', short: 'e', multiple: true, value: 'NAME=VALUE', text: 'besides those of the container' },
-    user: { type: 'string', short: 'u', value: 'UID[:GID]', text: "instead of the container's" },
+    user: { type: 'string', short: 'u', value: 'USER[:GROUP]', text: "instead of the container's" },
     workdir: { type: 'string', short: 'w', value: 'DIR', text: "instead of the container's" },
   },
   count: { min: 2, max: Number.POSITIVE_INFINITY },

@@ -88,7 +88,7 @@ export const run: Command = {
     node: { type: 'string', value: 'NAME', text: 'the node to run on; chosen unless given', completes: 'nodes' },
     env: { type: 'string', short: 'e', multiple: true, value: 'NAME=VALUE', text: 'in its environment' },
     label: { type: 'string', short: 'l', multiple: true, value: 'KEY=VALUE', text: 'on the container' },
-    user: { type: 'string', short: 'u', value: 'UID[:GID]', text: "instead of the image's" },
+    user: { type: 'string', short: 'u', value: 'USER[:GROUP]', text: "instead of the image's" },
     workdir: { type: 'string', short: 'w', value: 'DIR', text: "instead of the image's" },
     hostname: { type: 'string', value: 'NAME', text: 'of the container' },
     volume: { type: 'string', short: 'v', multiple: true, value: 'SRC:DST[:ro]', text: 'a directory of the node' },
