@@ -11,7 +11,7 @@ const here = dirname(fileURLToPath(import.meta.url))
 const root = join(here, '../..')
 const out = resolve(process.argv[2] ?? join(here, 'dist'))
 const read = (file) => JSON.parse(readFileSync(file, 'utf8'))
-const outside = ['@grpc/grpc-js', '@bufbuild/protobuf']
+const outside = ['@grpc/grpc-js', '@bufbuild/protobuf', 'tar-stream']
 
 rmSync(out, { recursive: true, force: true })
 await build({
