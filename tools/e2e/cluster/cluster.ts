@@ -21,7 +21,7 @@ export interface ClusterNode {
 
 type Extras = Partial<Pick<CtrInvocation, 'terminal' | 'env'>> & { readonly input?: string | Buffer }
 
-/** Three nodes in network namespaces, as `tools/cluster` makes them, and a registry that all of them reach. */
+/** Nodes in network namespaces, as `tools/cluster` makes them, and a registry that all of them reach. */
 export interface Cluster extends AsyncDisposable {
   readonly dir: string
   readonly gateway: string
@@ -47,9 +47,10 @@ export interface Cluster extends AsyncDisposable {
 
 export const namespace = 'e2e-cluster'
 
-export async function startCluster(count = 3): Promise<Cluster> {
+/** @param tmpfs whether memory has room for what the nodes will hold */
+export async function startCluster(count = 3, tmpfs = true): Promise<Cluster> {
   await using stack = new AsyncDisposableStack()
-  const world = stack.use(await tempWorld({ tmpfs: true, name: 'cluster' }))
+  const world = stack.use(await tempWorld({ tmpfs, name: 'cluster' }))
   const dir = world.join('cluster')
   const tool = async (...args: string[]) => {
     try {
