@@ -19,7 +19,7 @@ export interface ClusterNode {
   readonly pid: number
 }
 
-type Extras = Partial<Pick<CtrInvocation, 'terminal' | 'env'>> & { readonly input?: string | Buffer }
+type Extras = Partial<Pick<CtrInvocation, 'terminal' | 'env' | 'longest'>> & { readonly input?: string | Buffer }
 
 /** Nodes in network namespaces, as `tools/cluster` makes them, and a registry that all of them reach. */
 export interface Cluster extends AsyncDisposable {

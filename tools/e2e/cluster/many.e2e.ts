@@ -30,7 +30,8 @@ describe(`an image of ${megabytes} MB and ${count} nodes`, () => {
       const begin = performance.now()
       const took = await Promise.all(
         cluster.nodes.map(async ({ name }) => {
-          await cluster.ctr(name, 'images', 'pull', '--plain-http', reference)
+          const pulling = ['images', 'pull', '--plain-http', reference]
+          expect(await cluster.run(name, pulling, { longest: patience })).toMatchObject({ code: 0 })
           return Math.round(performance.now() - begin)
         }),
       )

@@ -7,6 +7,8 @@ export interface Invocation {
   /** Gives the program a terminal, 80 by 24. */
   readonly terminal?: boolean | undefined
   readonly env?: Readonly<Record<string, string>> | undefined
+  /** Milliseconds after which it is killed; two minutes unless given. */
+  readonly longest?: number | undefined
 }
 
 export interface Result {
@@ -25,15 +27,17 @@ export interface Running {
   prints(pattern: RegExp): Promise<string>
 }
 
-const longestRun = 120_000
-
-/** Starts a program, called `name` in messages; it is killed if it has not ended within two minutes. */
-export function startProgram(name: string, program: string, { args, env, terminal }: Invocation): Running {
+/** Starts a program, called `name` in messages; it is killed if it has not ended in time. */
+export function startProgram(
+  name: string,
+  program: string,
+  { args, env, longest = 120_000, terminal }: Invocation,
+): Running {
   const quote = (word: string) => `'${word.replaceAll("'", "'\\''")}'`
   const line = `stty cols 80 rows 24; ${[program, ...args].map(quote).join(' ')}`
   const child = spawn(terminal ? 'script' : program, terminal ? ['-qec', line, '/dev/null'] : [...args], {
     env: { ...process.env, ...env },
-    timeout: longestRun,
+    timeout: longest,
     killSignal: 'SIGKILL',
   })
   let stdout = ''
