@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { mkdir, readdir } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { Lease } from '@flotilla/api/containerd/services/leases/v1/leases'
 import { ActivateRequest } from '@flotilla/api/containerd/services/mounts/v1/mounts'
 import { mountInfo } from '@flotilla/linux'
@@ -183,11 +184,17 @@ test('goes on over a restart, and ends with its lease', async () => {
   await metadata.transact('tests', { writes: [lease] })
   await activate({ name: 'leased', temporary: true, mounts: [bind('a')] }, 'l1')
   await mounts[Symbol.asyncDispose]()
-  // What a crash leaves of one that was never whole.
-  await mkdir(world.join('mounts/rest/1'), { recursive: true })
+  // What a crash leaves of one that was never whole, and what containerd keeps in the directory.
+  const rest = world.join(`mounts/${randomUUID()}`)
+  await mkdir(`${rest}/1`, { recursive: true })
+  const theirs = [world.join('mounts/mounts.db'), world.join('mounts/t')] as const
+  writeFileSync(theirs[0], '')
+  await mkdir(`${theirs[1]}/1`, { recursive: true })
   await boot()
   expect(mounted()).toHaveLength(1)
-  expect(existsSync(world.join('mounts/rest'))).toBe(false)
+  expect(existsSync(rest)).toBe(false)
+  expect(theirs.map((path) => existsSync(path))).toEqual([true, true])
+  for (const path of theirs) await rm(path, { recursive: true })
   await metadata.transact('tests', { writes: [{ op: 'delete', table: tables.leases, field: 'l1' }] })
   await until('the mount to go', () => mounted().length === 0)
   await until('its record to go', () =>

@@ -43,6 +43,9 @@ export interface MountsDeps {
   readonly logger: Logger
 }
 
+/** Names of our places. A containerd that was here before keeps a database and mounts of its own in the same directory. */
+const ours = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
 export type MountsService = ServiceOf<typeof MountsDefinition> & AsyncDisposable
 
 /** The activations of one node; first mends what an earlier run left. */
@@ -77,7 +80,7 @@ export async function createMountsService(deps: MountsDeps): Promise<MountsServi
 
   /** Removes what was half made, what a reboot took, and what nothing wants any more. */
   async function sweep(atStart: boolean): Promise<void> {
-    const present = new Set(await readdir(directory))
+    const present = new Set((await readdir(directory)).filter((name) => ours.test(name)))
     for (const namespace of await metadata.namespaceNames()) {
       for (const [name, bytes] of await metadata.all(namespace, table)) {
         const activation = Activation.decode(bytes)
