@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, it } from 'vitest'
 import { type Fixture, makeFixture } from './fixture.ts'
 import { keepLogs } from './kept-logs.ts'
 import { nothingMentions } from './leftovers.ts'
+import { noResidue } from './residue.ts'
 import { endSharedImage } from './shared-image.ts'
 import { sharedSystem } from './shared-systems.ts'
 import { type System, startSystem } from './system.ts'
@@ -11,7 +12,7 @@ import { type Version, versions } from './versions.ts'
 export interface Suite {
   readonly version: Version
   readonly system: () => System
-  /** One behaviour, within `timeout` milliseconds; the test's namespace is emptied afterwards and nothing of it may be left on the machine. */
+  /** One behaviour, within `timeout` milliseconds; the test's namespace is emptied afterwards and nothing of it may be left on the machine, and in a shared system no byte on its disk. */
   test(name: string, body: (fixture: Fixture) => Promise<void>, timeout?: number): void
 }
 
@@ -60,6 +61,7 @@ export function suite(title: string, define: (suite: Suite) => void, options: Su
             async () => {
               await using own = await tempWorld({ name: 'e2e-test' })
               const fixture = await makeFixture(running(), version, own)
+              const emptied = options.shared ? noResidue(running()) : async () => {}
               try {
                 await body(fixture)
               } catch (error) {
@@ -69,6 +71,7 @@ export function suite(title: string, define: (suite: Suite) => void, options: Su
                 throw error
               }
               await fixture.finish()
+              await emptied()
             },
             timeout,
           )
