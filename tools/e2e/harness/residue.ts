@@ -31,7 +31,8 @@ function openBelow(beginnings: readonly string[]): string[] {
       }
     } catch (error) {
       // Processes and descriptors come and go while one looks; some are not ours to look at.
-      if (!(error instanceof Error && 'code' in error && ['ENOENT', 'ESRCH', 'EACCES'].includes(String(error.code)))) throw error
+      if (!(error instanceof Error && 'code' in error && ['ENOENT', 'ESRCH', 'EACCES'].includes(String(error.code))))
+        throw error
     }
   }
   return open
