@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { ImageExportStream } from '@flotilla/api/containerd/types/transfer/transfer'
-import { type Descriptor, hostPlatform, isNonDistributable, kindOf, rankOf, sourcePrefix } from '@flotilla/oci'
+import {
+  type Descriptor,
+  hostPlatform,
+  isNonDistributable,
+  kindOf,
+  mediaTypes,
+  rankOf,
+  sourcePrefix,
+} from '@flotilla/oci'
 import { type Call, dataLoss, invalidArgument, notFound } from '@flotilla/rpc'
 import { pack } from 'tar-stream'
 import type { TransferDeps } from './deps.ts'
@@ -107,7 +115,7 @@ async function entriesOf(
   for (const algorithm of algorithms) entries.set(`blobs/${algorithm}/`, { kind: 'directory' })
   const text = (value: unknown, mode: number): Entry => ({ kind: 'text', text: JSON.stringify(value), mode })
   entries.set('oci-layout', text({ imageLayoutVersion: '1.0.0' }, 0o444))
-  entries.set('index.json', text({ schemaVersion: 2, manifests: named }, 0o644))
+  entries.set('index.json', text({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: named }, 0o644))
   if (!options.skipCompatibilityManifest && forDocker.size > 0) {
     const list: object[] = []
     for (const { manifest, names } of forDocker.values()) {

@@ -90,6 +90,7 @@ describe('an export', () => {
       if (found) expect(found.equals(blob.bytes)).toBe(true)
     }
     expect(json(files, 'oci-layout')).toEqual({ imageLayoutVersion: '1.0.0' })
+    expect(json(files, 'index.json')).toMatchObject({ schemaVersion: 2, mediaType: index.mediaType })
     expect(json(files, 'index.json').manifests).toMatchObject([
       {
         digest: index.digest,

@@ -97,6 +97,11 @@ describe('what is fetched', () => {
       { platforms: [platform('riscv64'), own], manifestLimit: 1 },
       ([, , other]) => other!.blobs,
     ],
+    [
+      'what describes the others where none fits',
+      { platforms: [platform('mips64le')], allMetadata: true },
+      (parts) => parts.flatMap(({ manifest, config }) => [manifest, config]),
+    ],
     ['so many of all', { manifestLimit: 2 }, ([one, mine]) => [...one!.blobs, ...mine!.blobs]],
     [
       'what describes others, as far as the limit goes',

@@ -66,6 +66,30 @@ describe('a push', () => {
     expect(layer).toEqual(['waiting', 'already exists'])
   })
 
+  test('takes from the other repository what was never pulled here', async () => {
+    const call = world.fresh()
+    const own = { os: 'linux', architecture: process.arch === 'arm64' ? 'arm64' : 'amd64' }
+    const index = indexOf([
+      { ...descriptorOf(other.manifest), platform: { os: 'linux', architecture: 's390x' } },
+      { ...descriptorOf(image.manifest), platform: own },
+    ])
+    await pushImage(registry, 'both/here:other', other)
+    const both = {
+      ...image,
+      index,
+      target: index,
+      blobs: [...image.blobs.filter((blob) => blob !== image.index), index],
+    }
+    const reference = await pushImage(registry, 'both/here:1', both)
+    const destination = store({ name, platforms: [own], allMetadata: true })
+    await world.transfer({ source: inRegistry(reference), destination, options }, call)
+    const absent = other.layers[0]?.digest ?? ''
+    await expect(world.content.info({ digest: absent }, call)).rejects.toMatchObject({ code: status.NOT_FOUND })
+    await pushing(call, `${registry.host}/both/there:1`)
+    expect((await manifestIn('both/there', '1', index)).equals(index.bytes)).toBe(true)
+    expect((await registry.request(`/v2/both/there/blobs/${absent}`)).status).toBe(200)
+  })
+
   test('of one platform leaves the others out', async () => {
     const call = world.fresh()
     const own = { os: 'linux', architecture: process.arch === 'arm64' ? 'arm64' : 'amd64' }

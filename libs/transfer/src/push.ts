@@ -1,7 +1,7 @@
 import type { ImageStore, OCIRegistry } from '@flotilla/api/containerd/types/transfer/transfer'
 import { type Descriptor, isNonDistributable, kindOf } from '@flotilla/oci'
-import { mountSources } from '@flotilla/registry'
-import { type Call, notFound, withCall } from '@flotilla/rpc'
+import { mountSources, type Reference } from '@flotilla/registry'
+import { type Call, hasCode, notFound, status, withCall } from '@flotilla/rpc'
 import type { TransferDeps } from './deps.ts'
 import { fromWire, toWire } from './descriptor.ts'
 import { holding } from './lease.ts'
@@ -29,12 +29,11 @@ export async function push(
   await using repository = repositoryOf(deps, destination, call)
   await holding(deps, [target], call, async (held) => {
     using tracker = new Tracker(progress, image.name, 'uploading')
-    const { blobs, manifests } = await partsOf(deps, target, store, tracker, held)
-    const pushOne = async (descriptor: Descriptor, signal: AbortSignal) => {
+    const { blobs, manifests } = await partsOf(deps, target, store, repository.reference, tracker, held)
+    const pushOne = async ({ descriptor, mountFrom }: Part, signal: AbortSignal) => {
       const during = withCall(held, { signal })
-      const { info } = await deps.content.info({ digest: descriptor.digest }, during)
       const outcome = await repository.push(descriptor, (offset) => bytesOf(deps, descriptor, offset, during), {
-        mountFrom: mountSources(repository.reference, info?.labels ?? {}),
+        mountFrom,
         tag: descriptor.digest === target.digest ? repository.reference.tag : undefined,
         onProgress: (sent) => tracker.moved(descriptor, sent),
         signal,
@@ -49,37 +48,56 @@ export async function push(
   progress.conclude(`Completed push to ${to}`, { desc: toWire(target) })
 }
 
+interface Part {
+  readonly descriptor: Descriptor
+  /** Repositories of the same registry that have it, or have what names it and so, as registries go, it too. */
+  readonly mountFrom: readonly string[]
+}
+
 interface Parts {
-  readonly blobs: readonly Descriptor[]
+  readonly blobs: readonly Part[]
   /** Those that are named before those that name them. */
-  readonly manifests: readonly Descriptor[]
+  readonly manifests: readonly Part[]
 }
 
 async function partsOf(
   deps: TransferDeps,
   target: Descriptor,
   store: ImageStore,
+  reference: Reference,
   tracker: Tracker,
   call: Call,
 ): Promise<Parts> {
-  const blobs = new Map<string, Descriptor>()
-  const manifests = new Map<string, Descriptor>()
-  const walk = async (descriptor: Descriptor): Promise<void> => {
+  const blobs = new Map<string, Part>()
+  const manifests = new Map<string, Part>()
+  const walk = async (descriptor: Descriptor, inherited: readonly string[]): Promise<void> => {
     tracker.add(descriptor)
+    const own = mountSources(reference, await labelsOf(deps, descriptor, call))
+    const part = { descriptor, mountFrom: [...new Set([...own, ...inherited])] }
     const kind = kindOf(descriptor)
     if (kind !== 'manifest' && kind !== 'index') {
-      if (!isNonDistributable(descriptor)) blobs.set(descriptor.digest, descriptor)
+      if (!isNonDistributable(descriptor)) blobs.set(descriptor.digest, part)
       return
     }
     if (manifests.has(descriptor.digest)) return
     const all = await childrenOf(deps, descriptor, call)
     const children = kind === 'index' ? selected(descriptor, all, { platforms: store.platforms }) : all
     tracker.children(descriptor, children)
-    for (const child of children) await walk(child)
-    manifests.set(descriptor.digest, descriptor)
+    for (const child of children) await walk(child, part.mountFrom)
+    manifests.set(descriptor.digest, part)
   }
-  await walk(target)
+  await walk(target, [])
   return { blobs: [...blobs.values()], manifests: [...manifests.values()] }
+}
+
+/** Labels of content; none of what is not here, which the registry may have all the same. */
+async function labelsOf(deps: TransferDeps, { digest }: Descriptor, call: Call): Promise<Record<string, string>> {
+  try {
+    return (await deps.content.info({ digest }, call)).info?.labels ?? {}
+  } catch (error) {
+    if (hasCode(error, status.NOT_FOUND)) return {}
+    throw error
+  }
 }
 
 async function* bytesOf(deps: TransferDeps, { digest }: Descriptor, offset: number, call: Call) {

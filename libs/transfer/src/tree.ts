@@ -54,7 +54,7 @@ export function parseObject(bytes: Uint8Array, where: string): Record<string, un
 /**
  * Those children of a descriptor that a selection means.
  *
- * @throws NOT_FOUND when an index has manifests, none of them for a wanted platform
+ * @throws NOT_FOUND when an index has manifests, none of them for a wanted platform, and only those are meant
  */
 export function selected(parent: Descriptor, children: readonly Descriptor[], selection: Selection): Descriptor[] {
   const { platforms, allMetadata = false, manifestLimit = 0 } = selection
@@ -65,7 +65,8 @@ export function selected(parent: Descriptor, children: readonly Descriptor[], se
     return isWanted(parent) ? [...children] : children.filter((child) => kindOf(child) === 'config')
   }
   const wanted = children.filter(isWanted)
-  if (wanted.length === 0 && children.length > 0) throw notFound(`no match for platform in manifest ${parent.digest}`)
+  if (wanted.length === 0 && children.length > 0 && !allMetadata)
+    throw notFound(`no match for platform in manifest ${parent.digest}`)
   const rank = ({ platform }: Descriptor) => {
     const found = platform === undefined ? platforms.length + 1 : rankOf(platforms, platform)
     return found < 0 ? platforms.length : found
