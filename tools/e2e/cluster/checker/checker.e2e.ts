@@ -94,17 +94,18 @@ it(
     }
     for (const name of names) await cluster.sees('a', name, true, 15_000)
 
-    const call = makeCall({ namespace, timeout: 30_000 })
+    // Each call has its own time: after ten minutes of work there are many.
+    const call = () => makeCall({ namespace, timeout: 30_000 })
     const at = <D extends Parameters<Cluster['client']>[0]>(definition: D) => cluster.client(definition, 'b')
-    const containers = (await at(ContainersDefinition).list({ filters: [] }, call)).containers
-    const images = (await at(ImagesDefinition).list({ filters: [] }, call)).images
-    const leases = (await at(LeasesDefinition).list({ filters: [] }, call)).leases
+    const containers = (await at(ContainersDefinition).list({ filters: [] }, call())).containers
+    const images = (await at(ImagesDefinition).list({ filters: [] }, call())).images
+    const leases = (await at(LeasesDefinition).list({ filters: [] }, call())).leases
     history.compare('container', new Map(containers.map(({ id, labels }) => [id, labels.value ?? ''])))
     history.compare('image', new Map(images.map(({ labels, name }) => [name, labels.value ?? ''])))
     history.compare('lease', new Map(leases.map(({ id }) => [id, 'lease'])))
 
     // Each subscriber has had every number once, and all have had the same.
-    const { last } = await at(LogDefinition).status({}, call)
+    const { last } = await at(LogDefinition).status({}, call())
     await until('all subscribers to have had everything', () =>
       [...logs.values()].every((entries) => (entries.at(-1)?.sequence ?? 0) >= last),
     )
@@ -138,17 +139,19 @@ it(
     history.compareEvents('image', eventsOf('image'))
 
     // Collected: nothing reachable has gone, on no node, and nothing else stays, in records or on disks.
-    for (const { id } of leases) await at(LeasesDefinition).delete({ id, sync: false }, call)
-    await at(LeasesDefinition).create({ id: 'last', labels: {} }, call)
-    await at(LeasesDefinition).delete({ id: 'last', sync: true }, call)
+    for (const { id } of leases) await at(LeasesDefinition).delete({ id, sync: false }, call())
+    await at(LeasesDefinition).create({ id: 'last', labels: {} }, call())
+    await at(LeasesDefinition).delete({ id: 'last', sync: true }, call())
     const wanted = images.map(({ name }) => digestOf(blobOf(name))).toSorted()
     for (const { name } of images.slice(0, 100))
       for (const node of names) {
         const data = blobOf(name)
-        expect(await readBlob(cluster.client(ContentDefinition, node), digestOf(data), data.length, call)).toEqual(data)
+        expect(await readBlob(cluster.client(ContentDefinition, node), digestOf(data), data.length, call())).toEqual(
+          data,
+        )
       }
     const listed: string[] = []
-    for await (const { info } of at(ContentDefinition).list({ filters: [] }, call))
+    for await (const { info } of at(ContentDefinition).list({ filters: [] }, call()))
       listed.push(...info.map(({ digest }) => digest))
     expect(listed.toSorted()).toEqual(wanted)
     const onDisks = () =>
