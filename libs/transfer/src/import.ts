@@ -61,7 +61,8 @@ async function complete(deps: TransferDeps, index: Descriptor, store: ImageStore
     const children = await childrenOf(deps, descriptor, call)
     await labels(deps, descriptor.digest, childLabels(children), call)
     const wanted = selected(descriptor, children, store)
-    if (kind === 'manifest') await unpackImage(deps, store, wanted, { ready: async () => {} }, undefined, call)
+    const unpacking = { manifest: descriptor, children: wanted }
+    if (kind === 'manifest') await unpackImage(deps, store, unpacking, { ready: async () => {} }, undefined, call)
     else for (const child of wanted) await walk(child)
   }
   await walk(index)

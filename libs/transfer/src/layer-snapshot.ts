@@ -19,6 +19,8 @@ export interface LayerSnapshot {
   readonly layer: Descriptor
   /** Name of the snapshot below; empty for the bottom. */
   readonly parent: string
+  /** What its driver is told of the layer. */
+  readonly labels: Readonly<Record<string, string>>
 }
 
 /** How unpacking hears of layers, and tells of them. */
@@ -82,13 +84,13 @@ export interface ActiveLayer {
  */
 export async function withActiveLayer<T>(
   deps: TransferDeps,
-  { snapshotter, chainId }: LayerSnapshot,
+  { snapshotter, chainId, labels }: LayerSnapshot,
   parent: string,
   fill: (active: ActiveLayer) => Promise<T>,
   call: Call,
 ): Promise<T | undefined> {
   const key = ownKey('extract', chainId)
-  const own = { [targetLabel]: chainId }
+  const own = { ...labels, [targetLabel]: chainId }
   try {
     const { mounts } = await deps.snapshots.prepare(
       PrepareSnapshotRequest.fromPartial({ snapshotter, key, parent, labels: { ...own, ...deps.unpackings.labels } }),

@@ -13,7 +13,7 @@ import { type Progress, Tracker } from './progress.ts'
 import { repositoryOf } from './registry-access.ts'
 import { saveImage } from './save-image.ts'
 import { childLabels, childrenIn, selected } from './tree.ts'
-import { unpackImage } from './unpack-images.ts'
+import { downloadsOnDemand, unpackImage } from './unpack-images.ts'
 
 const legacyManifest = 'application/vnd.docker.distribution.manifest.v1+prettyjws'
 
@@ -113,6 +113,8 @@ async function fetchImage(fetching: Fetching, target: Descriptor, call: Call): P
     arriving: (child: Descriptor) => fetchOnce(child).arriving,
   }
 
+  const onDemand = await downloadsOnDemand(deps, store, call)
+
   const fetchTree = async (descriptor: Descriptor): Promise<void> => {
     const kind = kindOf(descriptor)
     await fetchOnce(descriptor).ready
@@ -122,8 +124,11 @@ async function fetchImage(fetching: Fetching, target: Descriptor, call: Call): P
     await labels(deps, descriptor.digest, childLabels(children), during)
     const wanted = selected(descriptor, children, store)
     tracker.children(descriptor, wanted)
-    for (const child of wanted) begin(kind === 'index' ? fetchTree(child) : fetchOnce(child).ready)
-    if (kind === 'manifest') begin(unpackImage(deps, store, wanted, coming, tracker, during))
+    const later = onDemand && kind === 'manifest' ? wanted.filter((child) => kindOf(child) === 'layer') : []
+    for (const child of wanted)
+      if (!later.includes(child)) begin(kind === 'index' ? fetchTree(child) : fetchOnce(child).ready)
+    const unpacking = { manifest: descriptor, children: wanted, reference: fetching.name }
+    if (kind === 'manifest') begin(unpackImage(deps, store, unpacking, coming, tracker, during))
   }
 
   begin(fetchTree(target))

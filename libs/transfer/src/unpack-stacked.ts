@@ -27,14 +27,21 @@ export async function unpackStacked(
     await events.ready(layer)
     if (!held) {
       events.told?.(layer, 'extracting')
-      const fill = async ({ mounts, commit }: ActiveLayer) => {
-        const request = ApplyRequest.fromPartial({ diff: toWire(layer), mounts: [...mounts] })
-        const { applied } = await deps.diff.apply(request, call)
-        checkDiffId(applied?.digest, snapshot)
-        await commit()
-      }
-      await withActiveLayer(deps, snapshot, parent, fill, call)
+      await withActiveLayer(deps, snapshot, parent, (active) => applyLayer(deps, snapshot, active, call), call)
     }
     await unpacked(deps, snapshot, events, call)
   }
+}
+
+/** Unpacks a layer that is in content into a snapshot with all that lies below, and commits it. */
+export async function applyLayer(
+  deps: TransferDeps,
+  snapshot: LayerSnapshot,
+  { mounts, commit }: ActiveLayer,
+  call: Call,
+): Promise<void> {
+  const request = ApplyRequest.fromPartial({ diff: toWire(snapshot.layer), mounts: [...mounts] })
+  const { applied } = await deps.diff.apply(request, call)
+  checkDiffId(applied?.digest, snapshot)
+  await commit()
 }

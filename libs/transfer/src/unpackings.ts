@@ -19,6 +19,9 @@ export class Unpackings {
   /** For a snapshot to be unpacked into; they go when it is committed. */
   readonly labels = { [label]: this.#process }
 
+  /** To be taken off again, as a field of Snapshots.Update, where a snapshot came to be without being unpacked. */
+  readonly labelField = `labels.${label}`
+
   /** Removes what a process before this one left half unpacked in the caller's namespace; looks once. */
   async removeAbandoned(
     { snapshots, logger }: { readonly snapshots: ServiceOf<SnapshotsDefinition>; readonly logger: Logger },
