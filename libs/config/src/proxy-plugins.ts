@@ -15,7 +15,8 @@ export interface ProxyPlugin {
 export const proxyPluginsText = [
   'Snapshotters, differs and a content store of other programs: a table for each, by the name that clients use.',
   '`exports` and `capabilities` are what clients read in the list of plugins. A content store takes the place of our',
-  'own: there can be one, it belongs to this daemon alone, and the machine must be alone.',
+  'own: there can be one, it belongs to this daemon alone, and the machine must be alone. A snapshotter whose export',
+  '`enable_remote_snapshot_annotations` is "true" is told where layers are, and those that it has are not downloaded.',
   '',
   '[proxy_plugins.stargz]',
   'type = "snapshot"',

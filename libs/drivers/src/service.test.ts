@@ -25,7 +25,7 @@ function kindOf(name: string, changes: Partial<SnapshotDriver> = {}): DriverKind
   return { name, open: async () => driver }
 }
 const broken: DriverKind = { name: 'broken', open: () => Promise.reject(new Error('no such kernel module')) }
-const request = { id: '7', readonly: false, parents: [], labels: {}, key: '', name: '', rebased: false }
+const request = { id: '7', readonly: false, parents: [], labels: {}, key: '', name: '', rebased: false, changed: [] }
 
 test('each driver has a directory named as the plugin; one that cannot be opened is listed with the reason', async () => {
   const drivers = await createDrivers({ root: '/r', drivers: [kindOf('one'), broken], logger })
@@ -52,7 +52,7 @@ test('each driver has a directory named as the plugin; one that cannot be opened
 test('a call reaches the driver that it names', async () => {
   await using drivers = await createDrivers({ root: '/r', drivers: [kindOf('one'), kindOf('two')], logger })
   const two = { ...request, snapshotter: 'two' }
-  expect(await drivers.create(two, call)).toEqual({ id: '7', committed: false })
+  expect(await drivers.create(two, call)).toEqual({ id: '7', committed: false, labels: {} })
   expect(await drivers.mounts(two, call)).toEqual({ mounts: [{ type: 'two', source: '7', target: '', options: [] }] })
   expect(await drivers.usage(two, call)).toEqual({ size: 1, inodes: 2 })
   expect(await drivers.commit(two, call)).toEqual({ size: 3, inodes: 4 })

@@ -74,9 +74,9 @@ export async function createDrivers(deps: DriversDeps): Promise<Drivers> {
       use(request.snapshotter, 'make a snapshot', async (driver) => {
         try {
           const id = await driver.create({ ...request, namespace: call.namespace ?? '' }, call.signal)
-          return { id, committed: false }
+          return { id, committed: false, labels: {} }
         } catch (error) {
-          if (error instanceof TargetExists) return { id: error.id, committed: true }
+          if (error instanceof TargetExists) return { id: error.id, committed: true, labels: { ...error.labels } }
           throw error
         }
       }),

@@ -24,3 +24,9 @@ export function driverLabels(labels: Labels): Record<string, string> {
     Object.entries(labels).filter(([key]) => key.startsWith(driverPrefix) || key === targetLabel),
   )
 }
+
+/** The keys of labels for drivers that two sets of labels do not have in common. */
+export function changedDriverLabels(before: Labels, after: Labels): string[] {
+  const keys = Object.keys(driverLabels({ ...before, ...after }))
+  return keys.filter((key) => before[key] !== after[key])
+}

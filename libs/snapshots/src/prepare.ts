@@ -5,7 +5,7 @@ import type { DriversDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import { type Check, encode, eventOf, type Metadata, now, type Plan, tables } from '@flotilla/metadata'
 import { aborted, alreadyExists, type Call, invalidArgument, type ServiceOf } from '@flotilla/rpc'
 import { type Keep, withNewDirectory } from './directory.ts'
-import { driverLabels, targetLabel } from './labels.ts'
+import { driverLabels, storable, targetLabel } from './labels.ts'
 import { refuseExisting } from './lease.ts'
 import { type Place, resourceOf } from './place.ts'
 import { directoryOf, Kind, lineage, missingParent, readMany, type Stored } from './records.ts'
@@ -72,9 +72,9 @@ async function make(
     key: wanted.key,
   }
   try {
-    return await withNewDirectory(drivers, directory, call, async ({ id, committed }, keep) => {
+    return await withNewDirectory(drivers, directory, call, async ({ id, committed, labels }, keep) => {
       const time = now()
-      if (committed) return await adopt(id, keep)
+      if (committed) return await adopt(id, labels, keep)
       const snapshot = Snapshot.fromPartial({
         ...wanted,
         id,
@@ -96,10 +96,11 @@ async function make(
   }
 
   /** Records what the driver had already by the name that the client wants in the end, and tells the client so. */
-  async function adopt(id: string, keep: Keep): Promise<undefined> {
+  async function adopt(id: string, given: Record<string, string>, keep: Keep): Promise<undefined> {
     const target = wanted.labels[targetLabel] ?? ''
     const time = now()
-    const common = { key: target, kind: Kind.COMMITTED, id, parentIds: directory.parents }
+    const labels = storable({ ...given, ...wanted.labels })
+    const common = { key: target, kind: Kind.COMMITTED, id, parentIds: directory.parents, labels }
     const bare = Snapshot.fromPartial({ ...wanted, ...common, createdAt: time, updatedAt: time })
     const usage = await drivers.usage(directoryOf(place.snapshotter, bare), call)
     const snapshot = { ...bare, ...usage }

@@ -12,6 +12,8 @@ const one = makeCall({ namespace: 'one' })
 const two = makeCall({ namespace: 'two' })
 const target = 'containerd.io/snapshot.ref'
 const behind = makeCall({ namespace: 'behind' })
+/** What a program may put on snapshots of its own, as stargz-snapshotter does. */
+const mark = 'containerd.io/snapshot/remote'
 
 type Service = ServiceOf<SnapshotsDefinition>
 
@@ -23,11 +25,13 @@ const lazy = (service: Service): Service => ({
     const answer = await service.prepare({ ...request, labels: {} }, here)
     const name = request.labels[target]
     if (name === undefined) return answer
-    await service.commit({ snapshotter, name, key: request.key, labels: request.labels, parent: '' }, here)
+    const labels = { ...request.labels, [mark]: 'theirs' }
+    await service.commit({ snapshotter, name, key: request.key, labels, parent: '' }, here)
     throw alreadyExists(`target snapshot "${name}"`)
   },
   mounts: (request, call) => service.mounts(request, withCall(call, { namespace: 'behind' })),
   remove: (request, call) => service.remove(request, withCall(call, { namespace: 'behind' })),
+  update: (request, call) => service.update(request, withCall(call, { namespace: 'behind' })),
   usage: (request, call) => service.usage(request, withCall(call, { namespace: 'behind' })),
   list: (request, call) => service.list(request, withCall(call, { namespace: 'behind' })),
 })
@@ -57,7 +61,7 @@ test('what another program has already is taken over by the name that was asked 
   const exists = { code: status.ALREADY_EXISTS, message: expect.stringContaining('target snapshot "chain"') }
   await expect(world.service.prepare(layer, one)).rejects.toMatchObject(exists)
   const { info } = await world.service.stat({ snapshotter, key: 'chain' }, one)
-  expect(info).toMatchObject({ name: 'chain', kind: 3, parent: '', labels: { other: 'label' } })
+  expect(info).toMatchObject({ name: 'chain', kind: 3, parent: '', labels: { other: 'label', [mark]: 'theirs' } })
   // A second time by the record, in another namespace by the program.
   await expect(world.service.prepare(layer, one)).rejects.toMatchObject(exists)
   await expect(world.service.prepare(layer, two)).rejects.toMatchObject(exists)
@@ -73,6 +77,30 @@ test('what another program has already is taken over by the name that was asked 
   await world.collect()
   expect(await names(world.backend.service)).toEqual([])
   expect(await world.directories()).toEqual([])
+})
+
+test('what a program has put on its own snapshots stays there when labels change', async () => {
+  await using world = await startProxied(lazy)
+  const given = 'containerd.io/snapshot/given'
+  const labels = { [target]: 'chain', [given]: '1' }
+  await expect(world.service.prepare({ snapshotter, key: 'k', parent: '', labels }, one)).rejects.toMatchObject({
+    code: status.ALREADY_EXISTS,
+  })
+  const behindLabels = async () =>
+    (await world.backend.service.stat({ snapshotter, key: 'chain' }, behind)).info?.labels
+  const update = (changed: Record<string, string>, ...keys: string[]) => {
+    const info = Info.fromPartial({ name: 'chain', labels: changed })
+    return world.service.update({ snapshotter, info, updateMask: keys.map((key) => `labels.${key}`) }, one)
+  }
+  const before = await behindLabels()
+  await update({ other: 'label' }, 'other')
+  expect(await behindLabels()).toEqual(before)
+  await update({ [given]: '2', other: 'label' }, given, 'other')
+  expect(await behindLabels()).toEqual({ ...before, [given]: '2' })
+  await update({}, given)
+  const { [given]: _, ...rest } = before ?? {}
+  expect(await behindLabels()).toEqual(rest)
+  expect(rest).toMatchObject({ [mark]: 'theirs', [target]: 'chain' })
 })
 
 test('labels for snapshotters are passed on when they change, others are not', async () => {

@@ -43,6 +43,7 @@ export function directoryOf(snapshotter: string, snapshot: Snapshot): DirectoryR
     labels: driverLabels(snapshot.labels),
     name: '',
     rebased: false,
+    changed: [],
   }
 }
 

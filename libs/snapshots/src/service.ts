@@ -124,7 +124,7 @@ export function createSnapshotsService(deps: SnapshotsDeps): ServiceOf<Snapshots
       if (requested.name === '') throw invalidArgument('invalid argument')
       const updated = await update(metadata, place, requested, updateMask)
       if (driver.takesLabels) await tellDriver(metadata, drivers, place, updated, call)
-      return { info: storedInfo(updated) }
+      return { info: storedInfo(updated.after) }
     },
 
     async *list({ snapshotter, filters }, call) {

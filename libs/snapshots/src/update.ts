@@ -1,12 +1,17 @@
-import { isDeepStrictEqual } from 'node:util'
 import type { Info } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { Snapshot } from '@flotilla/api/flotilla/metadata/v1/records'
 import type { DriversDefinition } from '@flotilla/api/flotilla/node/v1/node'
 import { type Metadata, maskedKey, now, updateRecord, withMaskedKey } from '@flotilla/metadata'
 import { type Call, invalidArgument, type ServiceOf } from '@flotilla/rpc'
-import { storable } from './labels.ts'
+import { changedDriverLabels, storable } from './labels.ts'
 import { type Place, resourceOf } from './place.ts'
 import { directoryOf, missing, read } from './records.ts'
+
+/** A snapshot before and after a change of its labels. */
+export interface Updated {
+  readonly before: Snapshot
+  readonly after: Snapshot
+}
 
 /** Changes the labels of a snapshot of any kind: those that the mask names, or all. */
 export async function update(
@@ -14,39 +19,45 @@ export async function update(
   place: Place,
   requested: Info,
   mask: readonly string[] | undefined,
-): Promise<Snapshot> {
+): Promise<Updated> {
   const key = requested.name
-  return await updateRecord(metadata, {
+  let before = Snapshot.fromPartial({})
+  const after = await updateRecord(metadata, {
     namespace: place.namespace,
     table: place.snapshots,
     field: key,
     type: Snapshot,
     missing: () => missing(key),
-    change: (stored) => ({
-      ...stored,
-      labels: storable(updatedLabels(key, stored.labels, requested.labels, mask)),
-      updatedAt: now(),
-    }),
+    change: (stored) => {
+      before = stored
+      return {
+        ...stored,
+        labels: storable(updatedLabels(key, stored.labels, requested.labels, mask)),
+        updatedAt: now(),
+      }
+    },
     // New labels may refer to other objects.
     plan: () => ({ touches: [resourceOf(place, key)] }),
   })
+  return { before, after }
 }
 
 /**
- * Tells the driver what the labels are now. Whoever changes them meanwhile may be told of before us, so what the driver
+ * Tells the driver which of the labels meant for it have changed. Whoever changes them meanwhile may be told of before us, so what the driver
  * was told last is compared with what the record says then.
  */
 export async function tellDriver(
   metadata: Metadata,
   drivers: ServiceOf<DriversDefinition>,
   place: Place,
-  updated: Snapshot,
+  { before, after }: Updated,
   call: Call,
 ): Promise<void> {
-  for (let told = updated; ; ) {
-    await drivers.relabel(directoryOf(place.snapshotter, told), call)
-    const { snapshot } = await read(metadata, place, updated.key)
-    if (isDeepStrictEqual(snapshot.labels, told.labels)) return
+  let told = after
+  for (let changed = changedDriverLabels(before.labels, told.labels); changed.length > 0; ) {
+    await drivers.relabel({ ...directoryOf(place.snapshotter, told), changed }, call)
+    const { snapshot } = await read(metadata, place, after.key)
+    changed = changedDriverLabels(told.labels, snapshot.labels)
     told = snapshot
   }
 }

@@ -23,8 +23,8 @@ export interface ContainerConfig {
 }
 
 export interface ImageOptions {
-  /** Layers on top of busybox's: entries, or a tar. */
-  readonly layers?: ReadonlyArray<readonly LayerEntry[] | Buffer>
+  /** Layers on top of busybox's: entries, a tar, or what is a layer already. */
+  readonly layers?: ReadonlyArray<readonly LayerEntry[] | Buffer | LayerBlob>
   /** Without busybox's layer below: then the layers above are all. */
   readonly scratch?: boolean
   readonly config?: ContainerConfig
@@ -52,7 +52,8 @@ const configType = 'application/vnd.oci.image.config.v1+json'
 const platform = { architecture: process.arch === 'arm64' ? 'arm64' : 'amd64', os: 'linux' }
 
 export function descriptorOf(blob: Blob): Descriptor {
-  return { mediaType: blob.mediaType, digest: blob.digest, size: blob.size }
+  const { mediaType, digest, size, annotations } = blob
+  return { mediaType, digest, size, ...(annotations ? { annotations } : {}) }
 }
 
 /** A root file system of Debian's static busybox: every applet as a symbolic link, users root and nobody. */
@@ -84,7 +85,7 @@ export async function buildImage(options: ImageOptions = {}): Promise<TestImage>
   const compression = options.compression ?? 'gzip'
   const layers: LayerBlob[] = []
   if (!options.scratch) layers.push(await layerOf(busyboxEntries(), compression))
-  for (const layer of options.layers ?? []) layers.push(await layerOf(layer, compression))
+  for (const layer of options.layers ?? []) layers.push('diffId' in layer ? layer : await layerOf(layer, compression))
 
   const config = jsonBlob(configType, {
     created: epoch.toISOString(),

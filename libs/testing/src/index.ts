@@ -1,5 +1,6 @@
 export { dockerArchive, ociArchive } from './archive.ts'
 export { type Certificate, makeCertificate } from './certificate.ts'
+export { estargzOf } from './estargz.ts'
 export {
   type Fault,
   type FaultRule,

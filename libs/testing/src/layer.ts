@@ -19,6 +19,8 @@ export interface Blob {
   readonly digest: string
   readonly size: number
   readonly bytes: Buffer
+  /** What a manifest that names it says of it. */
+  readonly annotations?: Readonly<Record<string, string>>
 }
 
 export interface LayerBlob extends Blob {

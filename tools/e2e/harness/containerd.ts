@@ -34,12 +34,16 @@ export function containerdConfig(root: string, state: string, address: string): 
   ].join('\n')
 }
 
-/** The reference: Debian's own containerd, in private directories. */
-export async function startContainerd(world: TempWorld, version: Version): Promise<System> {
+/**
+ * The reference: Debian's own containerd, in private directories.
+ *
+ * @param more what its configuration says besides
+ */
+export async function startContainerd(world: TempWorld, version: Version, more = ''): Promise<System> {
   const [root, state, address] = [world.join('root'), world.join('state'), world.join('containerd.sock')]
   const config = world.join('config.toml')
   const log = world.join('containerd.log')
-  await writeFile(config, containerdConfig(root, state, address))
+  await writeFile(config, `${containerdConfig(root, state, address)}\n${more}`)
   const path = version.bin === undefined ? process.env.PATH : `${version.bin}${delimiter}${process.env.PATH}`
   const server = await startServer({
     command: programOf(version, 'containerd'),

@@ -46,8 +46,11 @@ export interface SnapshotDriver extends AsyncDisposable {
     directory: Directory & { readonly name: string; readonly rebased: boolean },
     signal: AbortSignal,
   ): Promise<DiskUsage>
-  /** Takes note that labels meant for drivers have changed; absent where they matter at the beginning only. */
-  relabel?(directory: Directory, signal: AbortSignal): Promise<void>
+  /**
+   * Takes note that labels meant for drivers have changed, those that `changed` names and no others; absent where they
+   * matter at the beginning only.
+   */
+  relabel?(directory: Directory & { readonly changed: readonly string[] }, signal: AbortSignal): Promise<void>
   /** Deletes directories. Unknown ids are no error. */
   remove(ids: readonly string[]): Promise<void>
   /** The ids of all directories that were made more than `age` milliseconds ago. */
@@ -57,11 +60,14 @@ export interface SnapshotDriver extends AsyncDisposable {
 /** What label `containerd.io/snapshot.ref` asks for is there, committed; it has an id from now on. */
 export class TargetExists extends Error {
   readonly id: string
+  /** What the driver has on it. */
+  readonly labels: Readonly<Record<string, string>>
 
-  constructor(id: string) {
+  constructor(id: string, labels: Readonly<Record<string, string>>) {
     super('the target of the snapshot exists already')
     this.name = 'TargetExists'
     this.id = id
+    this.labels = labels
   }
 }
 

@@ -78,10 +78,10 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
           // A program that gave us its own snapshot for the target may have begun ours.
           await takeBack(id)
           if (!exists || target === undefined) throw error
-          const committed = await existingTarget(remote, { snapshotter, target, parent }, callOf(namespace, signal))
+          const found = await existingTarget(remote, { snapshotter, target, parent }, callOf(namespace, signal))
           const adopted = await names.next()
-          await names.put(adopted, { namespace, active: '', committed })
-          throw new TargetExists(adopted)
+          await names.put(adopted, { namespace, active: '', committed: found.name })
+          throw new TargetExists(adopted, found.labels)
         }
       }
 
@@ -140,12 +140,11 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
           return (await remote.mounts({ snapshotter, key: active }, callOf(namespace))).mounts
         },
         usage: ({ id }, signal) => byName(id, signal, (key, call) => remote.usage({ snapshotter, key }, call)),
-        async relabel({ id, labels }, signal) {
+        async relabel({ id, labels, changed }, signal) {
+          // It has labels of its own on its snapshots, without which it may not know them again.
+          const updateMask = changed.map((key) => `labels.${key}`)
           await byName(id, signal, (name, call) =>
-            remote.update(
-              { snapshotter, info: Info.fromPartial({ name, labels: { ...labels } }), updateMask: ['labels'] },
-              call,
-            ),
+            remote.update({ snapshotter, info: Info.fromPartial({ name, labels: { ...labels } }), updateMask }, call),
           )
         },
         async commit(directory, signal) {

@@ -1,4 +1,4 @@
-import { Kind, type SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
+import { type Info, Kind, type SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { type Call, notFound, type ServiceOf } from '@flotilla/rpc'
 
 /** On Prepare: the committed name that the client wants to have in the end. */
@@ -12,17 +12,17 @@ interface Target {
   readonly parent: string
 }
 
-/** What a program has that answered a Prepare with ALREADY_EXISTS: its name for the target. */
+/** What a program has that answered a Prepare with ALREADY_EXISTS, by its own name for the target. */
 export async function existingTarget(
   remote: ServiceOf<SnapshotsDefinition>,
   { snapshotter, target, parent }: Target,
   call: Call,
-): Promise<string> {
+): Promise<Info> {
   const filters = [`labels."${targetLabel}"==${JSON.stringify(target)},parent==${JSON.stringify(parent)}`]
   for await (const { info } of remote.list({ snapshotter, filters }, call)) {
     for (const one of info) {
       // A program need not know filters.
-      if (one.kind === Kind.COMMITTED && one.parent === parent && one.labels[targetLabel] === target) return one.name
+      if (one.kind === Kind.COMMITTED && one.parent === parent && one.labels[targetLabel] === target) return one
     }
   }
   throw notFound(`target snapshot "${target}" in backend`)

@@ -13,6 +13,7 @@ import { createLogger } from '@flotilla/log'
 import { createMetadata } from '@flotilla/metadata'
 import { createRegistryClient } from '@flotilla/registry'
 import { type Call, makeCall, type ServiceOf } from '@flotilla/rpc'
+import type { DriverKind } from '@flotilla/snapshot-driver'
 import { createSnapshotsService } from '@flotilla/snapshots'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
 import { startRedis, startRegistry, type TempWorld, type TestRegistry, tempWorld } from '@flotilla/testing'
@@ -53,9 +54,13 @@ export interface TransferWorld extends AsyncDisposable, Pick<TempWorld, 'join'> 
   snapshotNames(call: Call): Promise<string[]>
 }
 
-/** @param changes replace parts that the transfer service is given */
+/**
+ * @param changes replace parts that the transfer service is given
+ * @param more snapshot drivers besides overlayfs
+ */
 export async function transferWorld(
   changes: (deps: GivenDeps) => Partial<GivenDeps> | Promise<Partial<GivenDeps>> = () => ({}),
+  more: readonly DriverKind[] = [],
 ): Promise<TransferWorld> {
   await using stack = new AsyncDisposableStack()
   const world = stack.use(await tempWorld({ tmpfs: true, name: 'transfer' }))
@@ -65,7 +70,7 @@ export async function transferWorld(
   const root = world.join('root')
   const store = stack.use(await createContentService({ metadata, root, nodeName: node, policy: 'shared' }))
   const { content, blobs } = store
-  const drivers = stack.use(await createDrivers({ root, drivers: [overlayfs()], logger, protection: 0 }))
+  const drivers = stack.use(await createDrivers({ root, drivers: [overlayfs(), ...more], logger, protection: 0 }))
   const snapshots = createSnapshotsService({ metadata, drivers: () => drivers, localNode: node })
   const pool = stack.use(createLayerPool({ workers: 1 }))
   const arrivals = stack.use(createLayerPool({ workers: 1 }))
