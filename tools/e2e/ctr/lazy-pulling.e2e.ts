@@ -21,19 +21,21 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startContainerd } from '../harness/containerd.ts'
 import { type Fixture, makeFixture } from '../harness/fixture.ts'
+import { finish as finishProgram, startProgram } from '../harness/program.ts'
 import { startStandalone } from '../harness/standalone.ts'
 import { type System, underTest } from '../harness/system.ts'
 import { debian12, versions } from '../harness/versions.ts'
 
 const version = versions.at(-1) ?? debian12
 const program = 'containerd-stargz-grpc'
-const isInstalled = (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)))
+const isInstalled = (name: string) =>
+  (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, name)))
 
 /** Downloads what is read, and nothing else. */
 const onlyOnDemand = 'noprefetch = true\nno_background_fetch = true\n[blob]\nforce_single_range_mode = true\n'
 
 // stargz-snapshotter, whose daemon Debian does not have: wherever it is on PATH.
-describe.skipIf(underTest === 'services' || !version.present || !isInstalled)(
+describe.skipIf(underTest === 'services' || !version.present || !isInstalled(program))(
   `lazy pulling by ${program}, when it is on PATH`,
   () => {
     const noise = randomBytes(8 * 1024 * 1024)
@@ -127,6 +129,27 @@ describe.skipIf(underTest === 'services' || !version.present || !isInstalled)(
         `${digestOf(noise).replace('sha256:', '')}  /noise\n`,
       )
       expect(downloaded(top())).toBeGreaterThan(noise.length)
+      await finish(fixture)
+    })
+
+    // Of Debian's package stargz-snapshotter: what it does is any client's that pulls by itself.
+    it.skipIf(!isInstalled('ctr-remote'))('a client that pulls by itself downloads no layer either', async () => {
+      await using own = await tempWorld({ name: 'e2e-test' })
+      const fixture = await makeFixture(system, version, own)
+      const before = downloaded(top())
+      const args = ['--address', system.address, '--namespace', fixture.namespace]
+      const pulling = [...args, 'images', 'rpull', '--plain-http', reference]
+      const { code, stdout, stderr } = await finishProgram(
+        startProgram('ctr-remote', 'ctr-remote', { args: pulling }),
+        { args: pulling },
+        undefined,
+      )
+      expect({ code, stdout, stderr }).toMatchObject({ code: 0 })
+      expect(await snapshots(fixture)).toHaveLength(2)
+      const digests = await fixture.ctr('content', 'ls', '-q')
+      for (const { digest } of layers) expect(digests).not.toContain(digest)
+      expect(await motd(fixture)).toBe('hello from a layer\n')
+      expect(downloaded(top()) - before).toBeLessThan(noise.length / 10)
       await finish(fixture)
     })
 
