@@ -1,6 +1,6 @@
 const prefix = 'containerd.io/restart.'
 
-/** Labels of containers that the monitor reads; it writes `count` alone. */
+/** Labels of containers that the monitor reads; it writes `count`, and at its start `explicitly-stopped`. */
 export const restartLabels = {
   /** The status that the task should have: `running` or `stopped`. Without it a container is none of our business. */
   status: `${prefix}status`,

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Container } from '@flotilla/api/containerd/services/containers/v1/containers'
+import { Container } from '@flotilla/api/containerd/services/containers/v1/containers'
 import { type Process, Status } from '@flotilla/api/containerd/v1/types/types'
 import { type Call, hasCode, makeCall, status } from '@flotilla/rpc'
 import type { RestartDeps } from './deps.ts'
 import { restartLabels } from './labels.ts'
-import { wantsRestart } from './policy.ts'
+import { isExplicitlyStopped, parsePolicy, wantsRestart } from './policy.ts'
 import { startTask, stopTask } from './start-task.ts'
 
 export type { RestartDeps } from './deps.ts'
@@ -45,6 +45,7 @@ class Monitor {
   readonly #deps: RestartDeps
   /** Since when, in milliseconds since the epoch, containers have no started task. */
   #unstarted = new Map<string, number>()
+  #hasLooked = false
 
   constructor(deps: RestartDeps) {
     this.#deps = deps
@@ -59,12 +60,13 @@ class Monitor {
     const work = (await namespaces()).map(async (namespace) => {
       const call = () => makeCall({ namespace, timeout: patience, signal, metadata: { 'flotilla-node': nodeName } })
       const found = await containers.list({ filters }, call())
-      const each = found.containers.map(async (container) => {
+      const each = found.containers.map(async (listed) => {
         try {
+          const container = this.#hasLooked ? listed : await this.#begin(listed, call())
           await this.#reconcile(container, `${namespace}/${container.id}`, before, call())
         } catch (err) {
           logger.warn(
-            { err, namespace, id: container.id },
+            { err, namespace, id: listed.id },
             'a container cannot be brought into the state that it asks for',
           )
         }
@@ -72,6 +74,22 @@ class Monitor {
       await Promise.all(each)
     })
     await Promise.all(work)
+    this.#hasLooked = true
+  }
+
+  /** With the daemon those of the policy `always` start again, also those that somebody stopped. */
+  async #begin(listed: Container, call: Call): Promise<Container> {
+    const { id, labels } = listed
+    const isAlways = parsePolicy(labels[restartLabels.policy] ?? '')?.name === 'always'
+    if (!isAlways || !isExplicitlyStopped(labels)) return listed
+    const { container } = await this.#deps.containers.update(
+      {
+        container: Container.fromPartial({ id, labels: { [restartLabels.explicitlyStopped]: 'false' } }),
+        updateMask: [`labels.${restartLabels.explicitlyStopped}`],
+      },
+      call,
+    )
+    return container ?? listed
   }
 
   async #reconcile(container: Container, key: string, before: ReadonlyMap<string, number>, call: Call): Promise<void> {

@@ -34,6 +34,8 @@ test.each([
   [labels('unless-stopped'), 0, true],
   [labels('unless-stopped', { 'explicitly-stopped': 'true' }), 1, false],
   [labels('unless-stopped', { 'explicitly-stopped': 'false' }), 1, true],
+  [labels('always', { 'explicitly-stopped': 'true' }), 1, false],
+  [labels('on-failure', { 'explicitly-stopped': 'true' }), 1, false],
 ])('%j after status %i: %j', (given, exitStatus, wanted) => {
   expect(wantsRestart(given, exitStatus)).toBe(wanted)
 })

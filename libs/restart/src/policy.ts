@@ -21,19 +21,25 @@ export function parsePolicy(text: string): RestartPolicy | undefined {
 // As Go's strconv.ParseBool reads them.
 const truths: readonly string[] = ['1', 't', 'T', 'TRUE', 'true', 'True']
 
+/** Whether somebody stopped the task, and meant it. */
+export function isExplicitlyStopped(labels: Readonly<Record<string, string>>): boolean {
+  return truths.includes(labels[restartLabels.explicitlyStopped] ?? '')
+}
+
 /**
- * Whether a task that should run and does not is to be started again.
+ * Whether a task that should run and does not is to be started again. One that was stopped explicitly is not, whatever
+ * its policy, as since containerd 2.4; before, `always` started it again.
  *
  * @param exitStatus of the task that ended; 0 also when there is none
  */
 export function wantsRestart(labels: Readonly<Record<string, string>>, exitStatus: number): boolean {
+  if (isExplicitlyStopped(labels)) return false
   const policy = parsePolicy(labels[restartLabels.policy] ?? '')
   const count = labels[restartLabels.count] ?? ''
   switch (policy?.name) {
     case 'always':
-      return true
     case 'unless-stopped':
-      return !truths.includes(labels[restartLabels.explicitlyStopped] ?? '')
+      return true
     case 'on-failure':
       if (count !== '' && !/^\d+$/.test(count)) return false
       return exitStatus !== 0 && (policy.maxRetries === 0 || Number(count) < policy.maxRetries)

@@ -67,6 +67,13 @@ it('keeps containers in the state that their labels ask for', { timeout: 120_000
     expect((await taskOf(fixture, id))?.[2], id).toBe('STOPPED')
   }
 
+  await run(fixture, image, 'guest', [label('policy', 'always')], 'sleep', '1000')
+  await ctr('containers', 'label', 'guest', label('explicitly-stopped', 'true'))
+  await ctr('tasks', 'kill', '-s', '9', 'guest')
+  await looks(3)
+  expect((await taskOf(fixture, 'guest'))?.[2]).toBe('STOPPED')
+  expect(await countOf(fixture, 'guest')).toBe(0)
+
   await run(fixture, image, 'server', [label('policy', 'unless-stopped')], 'sleep', '1000')
   const first = await taskOf(fixture, 'server')
   // It dies while nobody looks, and we were killed.
@@ -78,6 +85,7 @@ it('keeps containers in the state that their labels ask for', { timeout: 120_000
     return now?.[2] === 'RUNNING' && now[1] !== first?.[1]
   })
   expect(await countOf(fixture, 'server')).toBe(1)
+  await until('the guest to run with the daemon', async () => (await taskOf(fixture, 'guest'))?.[2] === 'RUNNING')
 
   await ctr('containers', 'label', 'server', label('explicitly-stopped', 'true'))
   await ctr('tasks', 'kill', '-s', '9', 'server')
@@ -88,6 +96,6 @@ it('keeps containers in the state that their labels ask for', { timeout: 120_000
   await run(fixture, image, 'unwanted', [label('policy', 'always')], 'sleep', '1000')
   await ctr('containers', 'label', 'unwanted', label('status', 'stopped'))
   await until('the unwanted task to go', async () => (await taskOf(fixture, 'unwanted')) === undefined)
-  for (const id of ['clock', 'fails', 'ends', 'not', 'server', 'unwanted']) await leaveAlone(fixture, id)
+  for (const id of ['clock', 'fails', 'ends', 'not', 'guest', 'server', 'unwanted']) await leaveAlone(fixture, id)
   await fixture.finish()
 })
