@@ -1,6 +1,9 @@
 import { type Metadata, snapshotTable, tables } from '@flotilla/metadata'
 
 const prefix = 'containerd.io/gc.bref.'
+/** Ties a mount to a container. */
+export const containerReference = `${prefix}container`
+
 const plain = { container: tables.containers, content: tables.content, image: tables.images } as const
 
 /** Where the record is that a label `containerd.io/gc.bref.KIND[.X|/X]` names; snapshots are those of the node. */

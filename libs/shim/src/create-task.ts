@@ -21,6 +21,7 @@ import { type Bundle, bundleOf, createBundle, writeBundleFile } from './bundle.t
 import { followShimLog, type Node, servingShims } from './node.ts'
 import { ProcessRecord } from './process-record.ts'
 import { undoTask } from './remove-task.ts'
+import { markRootfs, prepareRootfs } from './rootfs-mounts.ts'
 import { runcOptions, withOwnRoot } from './runc-options.ts'
 import { findShimBinary } from './runtime-binary.ts'
 import { Shim } from './shim.ts'
@@ -65,13 +66,14 @@ export async function createTask(
     await writeBootstrap(bundle, bootstrap)
     shim = await prefixed('failed to start shim: ', () => Shim.connect(bootstrap, namespace, id, call.signal))
     const { tasks } = shim
-    const { rootfs, stderr, stdin, stdout, terminal } = request
+    const { stderr, stdin, stdout, terminal } = request
+    const { made, rootfs } = await prepareRootfs(node, bundle, request.rootfs, call)
     const answer = await prefixed('failed to create shim task: ', () =>
       tasks.create(
         {
           id,
           bundle: bundle.path,
-          rootfs,
+          rootfs: [...rootfs],
           terminal,
           stdin,
           stdout,
@@ -86,6 +88,8 @@ export async function createTask(
       clean = isRefusal(error)
       throw error
     })
+    // The mounts that were there before go with this task now, as containerd has it.
+    if (!made && rootfs !== request.rootfs) await markRootfs(bundle)
     const key = processKey(bundle, '', answer.pid)
     node.ledger.forgetBefore(key, begun)
     const record = ProcessRecord.load(bundle)

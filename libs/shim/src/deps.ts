@@ -1,6 +1,23 @@
 import type { EventsDefinition } from '@flotilla/api/containerd/services/events/v1/events'
+import type { Mount } from '@flotilla/api/containerd/types/types'
 import type { Logger } from '@flotilla/log'
-import type { ServiceOf } from '@flotilla/rpc'
+import type { Call, ServiceOf } from '@flotilla/rpc'
+
+/** Makes what shims cannot mount of root file systems: templates, loop devices, directories to be made first. */
+export interface RootfsMounts {
+  /**
+   * Makes the mounts that a task's root file system lies upon. Gives what is left for the shim to mount, and whether
+   * anything was made now; it was not when no mount needs it, or when it is there from before.
+   */
+  prepare(id: string, rootfs: readonly Mount[], call: Call): Promise<PreparedRootfs>
+  /** Undoes that once the root file system is gone. No error when there is nothing to undo. */
+  release(id: string, call: Call): Promise<void>
+}
+
+export interface PreparedRootfs {
+  readonly rootfs: readonly Mount[]
+  readonly made: boolean
+}
 
 /** What the tasks of a node need. */
 export interface NodeTasksDeps {
@@ -16,6 +33,8 @@ export interface NodeTasksDeps {
   readonly publishBinary: string
   /** Takes the events of the shims, each with metadata `flotilla-event-id: NODE/SEQUENCE`. */
   readonly events: ServiceOf<typeof EventsDefinition>
+  /** Without it root file systems go to shims as they are. */
+  readonly rootfsMounts?: RootfsMounts
   readonly nodeName: string
   readonly logger: Logger
   /** Where shims of containerd 2.3 and later make their sockets; older ones know only /run/containerd/s. */

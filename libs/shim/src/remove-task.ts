@@ -2,10 +2,11 @@ import { rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makeCall } from '@flotilla/rpc'
 import { socketPath } from './bootstrap.ts'
-import { type Bundle, removeBundle } from './bundle.ts'
+import type { Bundle } from './bundle.ts'
 import { type Exit, isSet, now } from './exit.ts'
 import type { End, ProcessKey } from './ledger.ts'
 import { type Node, servingShims } from './node.ts'
+import { removeTaskBundle } from './rootfs-mounts.ts'
 import { removeRuncRests } from './runc-rests.ts'
 import type { Shim } from './shim.ts'
 import { kill, killShims, shimsOf } from './shim-processes.ts'
@@ -112,7 +113,7 @@ export async function deleteTask(node: Node, task: Task): Promise<Exit> {
   await endShim(node, task.shim, bundle)
   // Our end may have cut an earlier attempt short.
   if (task.adopted) await removeRuncRests(node.deps.state, bundle)
-  await removeBundle(bundle)
+  await removeTaskBundle(node, bundle)
   node.tasks.delete(taskKey(namespace, id))
   task.removed()
   return exit
@@ -147,7 +148,7 @@ export async function removeRemains(node: Node, { binary, bundle, record }: Rema
     if (last) await node.recorder.synthesize('delete', processKey(bundle, '', last.pid), last)
   }
   await removeRuncRests(node.deps.state, bundle)
-  await removeBundle(bundle)
+  await removeTaskBundle(node, bundle)
   return last
 }
 
@@ -189,5 +190,5 @@ export async function undoTask(node: Node, remains: Remains, shim: Shim | undefi
     })
   }
   await removeRuncRests(node.deps.state, bundle)
-  await removeBundle(bundle)
+  await removeTaskBundle(node, bundle)
 }

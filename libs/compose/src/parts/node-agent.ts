@@ -10,7 +10,7 @@ import { StreamsDefinition } from '@flotilla/api/flotilla/peer/v1/peer'
 import { bridgedTasks, createAttachments, createBridges, createStreamsService } from '@flotilla/bridge'
 import { announce, describing, joinCluster } from '@flotilla/cluster'
 import { createDrivers } from '@flotilla/drivers'
-import { createMountsService } from '@flotilla/mounts'
+import { createMountsService, rootfsMounts } from '@flotilla/mounts'
 import { createRestartMonitor } from '@flotilla/restart'
 import { makeCall } from '@flotilla/rpc'
 import { createNodeTasks, installedRuntimes } from '@flotilla/shim'
@@ -73,6 +73,17 @@ export const nodeAgent: Part = {
       logger.warn({ err, path: config.optPath }, 'clients cannot install programs here')
     })
     const env = withInstalled(process.env, config.optPath)
+    const mounts = own(
+      await createMountsService({
+        metadata,
+        nodeName: name,
+        directory: join(config.state, 'io.containerd.mount-manager.v1.bolt'),
+        roots: [config.root, config.state],
+        interval: leaseInterval,
+        logger,
+      }),
+    )
+    serve(MountsDefinition, mounts)
     const tasks = own(
       await createNodeTasks({
         root: config.root,
@@ -82,6 +93,7 @@ export const nodeAgent: Part = {
         publishBinary: program,
         env,
         events: client(EventsDefinition),
+        rootfsMounts: rootfsMounts(mounts),
         nodeName: config.nodeName,
         logger,
       }),
@@ -115,15 +127,6 @@ export const nodeAgent: Part = {
       })
       own(monitor)
     })
-    const mounts = await createMountsService({
-      metadata,
-      nodeName: name,
-      directory: join(config.state, 'io.containerd.mount-manager.v1.bolt'),
-      roots: [config.root, config.state],
-      interval: leaseInterval,
-      logger,
-    })
-    serve(MountsDefinition, own(mounts))
     const describe = describing({
       name,
       advertise: config.cluster.advertise,
