@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { Info, type SnapshotsDefinition } from '@flotilla/api/containerd/services/snapshots/v1/snapshots'
 import { alreadyExists, makeCall, type ServiceOf, status, withCall } from '@flotilla/rpc'
 import { expect, test, vi } from 'vitest'
@@ -77,6 +78,41 @@ test('what another program has already is taken over by the name that was asked 
   await world.collect()
   expect(await names(world.backend.service)).toEqual([])
   expect(await world.directories()).toEqual([])
+})
+
+test('what is taken over while another namespace removes it stays', async () => {
+  let meanwhile = async () => {}
+  const removing = Promise.withResolvers<void>()
+  await using world = await startProxied((service) => {
+    const program = lazy(service)
+    return {
+      ...program,
+      remove(request, call) {
+        if (request.key === 'chain') removing.resolve()
+        return program.remove(request, call)
+      },
+      async *list(request, call) {
+        const found = await Array.fromAsync(program.list(request, call))
+        await meanwhile()
+        yield* found
+      },
+    }
+  })
+  const layer = { snapshotter, key: 'extract', parent: '', labels: { [target]: 'chain' } }
+  const exists = { code: status.ALREADY_EXISTS }
+  await expect(world.service.prepare(layer, one)).rejects.toMatchObject(exists)
+  await world.service.remove({ snapshotter, key: 'chain' }, one)
+  let collected: Promise<void> | undefined
+  meanwhile = async () => {
+    if (collected !== undefined) return
+    collected = world.collect()
+    // Long enough for a removal that waits for nobody.
+    await Promise.race([removing.promise, setTimeout(500)])
+  }
+  await expect(world.service.prepare(layer, two)).rejects.toMatchObject(exists)
+  await collected
+  await world.service.prepare({ snapshotter, key: 'c', parent: 'chain', labels: {} }, two)
+  expect(await names(world.backend.service)).toContain('chain')
 })
 
 test('what a program has put on its own snapshots stays there when labels change', async () => {

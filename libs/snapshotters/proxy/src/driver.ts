@@ -28,6 +28,12 @@ type Commitment = Directory & { readonly name: string; readonly rebased: boolean
 /** Ids tried in a row that the other program already has: it may have kept what we no longer know. */
 const attempts = 100
 
+/**
+ * Turn of whoever takes over a snapshot that the other program has already, or removes one: it may be the same one, and
+ * who removes it must know of all who have it.
+ */
+const sharing = 'sharing'
+
 /** Milliseconds for taking back what a caller who has gone no longer wants. */
 const takeBackWithin = 10_000
 
@@ -53,9 +59,14 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
         await (readonly ? remote.view : remote.prepare)(request, callOf(own.namespace, signal))
       }
 
+      async function remove(ids: readonly string[], signal?: AbortSignal): Promise<void> {
+        using _ = await turns.take(sharing, signal)
+        await removeAll(remote, snapshotter, names, ids, signal)
+      }
+
       /** Undoes a request of which nobody knows whether it was done; left to the collector when it cannot be now. */
       async function takeBack(id: string): Promise<void> {
-        await removeAll(remote, snapshotter, names, [id], AbortSignal.timeout(takeBackWithin)).catch(() => {})
+        await remove([id], AbortSignal.timeout(takeBackWithin)).catch(() => {})
       }
 
       /** Undefined when the other program has something by that name from before. */
@@ -78,6 +89,7 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
           // A program that gave us its own snapshot for the target may have begun ours.
           await takeBack(id)
           if (!exists || target === undefined) throw error
+          using _ = await turns.take(sharing, signal)
           const found = await existingTarget(remote, { snapshotter, target, parent }, callOf(namespace, signal))
           const adopted = await names.next()
           await names.put(adopted, { namespace, active: '', committed: found.name })
@@ -130,7 +142,10 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
         async create(request, signal) {
           for (const parent of request.parents) names.get(parent)
           for (let attempt = 0; attempt < attempts; attempt++) {
-            const made = await make(request, signal)
+            const made = await make(request, signal).catch((error: unknown) => {
+              // What it said that it has may have been removed before it was taken over.
+              if (attempt > 0 || !hasCode(error, status.NOT_FOUND)) throw error
+            })
             if (made !== undefined) return made
           }
           throw invalidArgument(`snapshotter ${snapshotter} has other snapshots by our names`)
@@ -151,7 +166,7 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
           using _ = await turns.take(directory.id)
           return await commit(directory, signal)
         },
-        remove: (ids) => removeAll(remote, snapshotter, names, ids),
+        remove: (ids) => remove(ids),
         ids: (age) => names.older(age),
         async [Symbol.asyncDispose]() {
           channel.close()
