@@ -126,6 +126,7 @@ export function createFeeder({ metadata, nats, replicas, tail, retention, logger
       stop.abort()
       statuses.stop?.()
       await Promise.all([running, statuses.stop ? watching : undefined])
+      stream[Symbol.dispose]()
     },
   }
 }

@@ -1,13 +1,14 @@
 import {
   headers,
-  type JetStreamClient,
   type JetStreamManager,
   type NatsConnection,
   NatsError,
   nanos,
+  type PublishOptions,
   RetentionPolicy,
   StorageType,
 } from 'nats'
+import { type AckInbox, createAckInbox, type PublishAck } from './ack-inbox.ts'
 import type { LogEntry } from './log-entry.ts'
 import { defaultRetention, type Retention } from './retention.ts'
 import { allEvents, eventHeaders, eventSubject, eventsStream } from './subject.ts'
@@ -29,7 +30,7 @@ export class FeedConflict extends Error {
 }
 
 /** The stream of events in JetStream. */
-export interface EventStream {
+export interface EventStream extends Disposable {
   /** Makes the stream if it is not there and says where it ends. */
   end(): Promise<StreamEnd>
   /** Removes it with all messages. */
@@ -55,18 +56,22 @@ const noMessageFound = 10_037
 
 const apiCode = (error: unknown) => (error instanceof NatsError ? error.api_error?.err_code : undefined)
 
+/** An acknowledgement of a message that is stored. */
+function storedAt(ack: PublishAck): PublishAck {
+  const { error } = ack
+  if (error === undefined) return ack
+  if (error.err_code === wrongLastSequence || error.err_code === wrongLastMessageId) throw new FeedConflict()
+  throw new NatsError(`JetStream refused an event: ${error.description}`, String(error.err_code))
+}
+
 /** @param replicas servers that keep it; one that was made with another number gets this one */
 export function createEventStream(
   nats: NatsConnection,
   retention: Retention = defaultRetention,
   replicas = 1,
 ): EventStream {
-  let client: JetStreamClient | undefined
+  let inbox: AckInbox | undefined
   let manager: JetStreamManager | undefined
-  const jetstream = () => {
-    client ??= nats.jetstream()
-    return client
-  }
   const managing = async () => {
     manager ??= await nats.jetstreamManager({ checkAPI: false })
     return manager
@@ -120,45 +125,42 @@ export function createEventStream(
       })
     },
     async append(events, after, logId, previous) {
+      if (inbox === undefined || inbox.closed) inbox = createAckInbox(nats)
       const limit = (nats.info?.max_payload ?? 1024 * 1024) - headroom
-      const acks = await Promise.allSettled(
-        events.map((event, index) => {
-          const header = headers()
-          header.set(eventHeaders.sequence, String(event.sequence))
-          header.set(eventHeaders.namespace, event.envelope.namespace)
-          header.set(eventHeaders.topic, event.envelope.topic)
-          header.set(eventHeaders.node, event.node)
-          header.set(eventHeaders.log, logId)
-          if (event.bytes.length > limit) header.set(eventHeaders.oversize, String(event.bytes.length))
-          // After a restart the server may have forgotten the last message's id, but never its number. Both together
-          // also refuse a message that was late on its way while the stream was wiped and filled again.
-          const before = index === 0 ? previous : events[index - 1]?.sequence
-          return jetstream().publish(
-            eventSubject(event.envelope.namespace, event.envelope.topic),
-            event.bytes.length > limit ? new Uint8Array() : event.bytes,
-            {
-              headers: header,
-              msgID: String(event.sequence),
-              expect: {
-                streamName: eventsStream,
-                lastSequence: after + index,
-                ...(before === undefined ? {} : { lastMsgID: String(before) }),
-              },
-            },
-          )
-        }),
-      )
-      let repeated = true
-      for (const [index, ack] of acks.entries()) {
-        if (ack.status === 'rejected') {
-          const code = apiCode(ack.reason)
-          if (code === wrongLastSequence || code === wrongLastMessageId) throw new FeedConflict()
-          throw ack.reason
+      const acks: Promise<PublishAck>[] = []
+      for (const [index, event] of events.entries()) {
+        const { namespace, topic } = event.envelope
+        const oversize = event.bytes.length > limit
+        const header = headers()
+        header.set(eventHeaders.sequence, String(event.sequence))
+        header.set(eventHeaders.namespace, namespace)
+        header.set(eventHeaders.topic, topic)
+        header.set(eventHeaders.node, event.node)
+        header.set(eventHeaders.log, logId)
+        if (oversize) header.set(eventHeaders.oversize, String(event.bytes.length))
+        header.set('Nats-Msg-Id', String(event.sequence))
+        header.set('Nats-Expected-Stream', eventsStream)
+        // After a restart the server may have forgotten the last message's id, but never its number. Both together also
+        // refuse a message that was late on its way while the stream was wiped and filled again.
+        header.set('Nats-Expected-Last-Sequence', String(after + index))
+        const before = index === 0 ? previous : events[index - 1]?.sequence
+        if (before !== undefined) header.set('Nats-Expected-Last-Msg-Id', String(before))
+        const options: PublishOptions = { headers: header }
+        // Each message is refused unless it is behind the one before it: so the last one speaks for all. The first one
+        // tells the cause when none is taken.
+        if (index === 0 || index === events.length - 1) {
+          const { reply, ack } = inbox.expect()
+          options.reply = reply
+          acks.push(ack)
         }
-        if (ack.value.seq !== after + index + 1) throw new FeedConflict()
-        if (!ack.value.duplicate) repeated = false
+        nats.publish(eventSubject(namespace, topic), oversize ? new Uint8Array() : event.bytes, options)
       }
-      return { repeated }
+      const [first, last = first] = (await Promise.all(acks)).map(storedAt)
+      if (first?.seq !== after + 1 || last?.seq !== after + events.length) throw new FeedConflict()
+      return { repeated: last.duplicate === true }
+    },
+    [Symbol.dispose]() {
+      inbox?.[Symbol.dispose]()
     },
   }
 }
