@@ -29,12 +29,18 @@ export async function logState(redis: Redis): Promise<LogState> {
  */
 export async function readRange(redis: Redis, from: number, count: number): Promise<LogEntry[]> {
   const reply = await asking(redis.callBuffer('XRANGE', logKey, `${from}-0`, '+', 'COUNT', count))
-  const entries = readEntries(reply).map((entry) => new LogEntry(entry))
+  const entries = readEntries(reply).map(LogEntry.stored)
   if (entries.length > 0 && entries[0]?.sequence === from) return entries
   const state = await logState(redis)
   if (from < state.first) throw beyondRetention(from, state)
   // Nothing there before, or written between the two questions: the next round finds it.
   return []
+}
+
+/** Up to `count` events that there are after a sequence number. */
+export async function readAfter(redis: Redis, sequence: number, count: number): Promise<LogEntry[]> {
+  const reply = await asking(redis.callBuffer('XRANGE', logKey, `${sequence + 1}-0`, '+', 'COUNT', count))
+  return readEntries(reply).map(LogEntry.stored)
 }
 
 export const beyondRetention = (sequence: number, state: Pick<LogState, 'first'>) =>
@@ -63,7 +69,7 @@ export async function firstMovedAt(redis: Redis, state: LogState, time: number):
   while (low < high) {
     const middle = Math.floor((low + high) / 2)
     const reply = await asking(redis.callBuffer('XRANGE', logKey, `${middle}-0`, '+', 'COUNT', 1))
-    const [entry] = readEntries(reply).map((raw) => new LogEntry(raw))
+    const [entry] = readEntries(reply).map(LogEntry.stored)
     if (entry === undefined || entry.at >= time) high = middle
     else low = entry.sequence + 1
   }

@@ -8,7 +8,7 @@ import { LogEntry } from './log-entry.ts'
 
 const entry = (sequence: number) => {
   const envelope = encode(Envelope, Envelope.fromPartial({ namespace: 'default', topic: '/test' }))
-  return new LogEntry({ id: `${sequence}-0`, fields: new Map([['envelope', envelope]]) })
+  return new LogEntry({ sequence, envelope, node: 'n1', at: 0 })
 }
 const entries = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => entry(from + index))
 

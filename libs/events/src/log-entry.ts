@@ -1,5 +1,6 @@
 import { Envelope } from '@flotilla/api/containerd/types/types'
 import { type Adaptor, eventFields } from '@flotilla/filters'
+import type { LoggedEvent } from '@flotilla/metadata'
 import { idMillis } from './stream-id.ts'
 import { type StreamEntry, textField } from './stream-reply.ts'
 
@@ -18,12 +19,31 @@ export class LogEntry {
   #envelope: Envelope | undefined
   #fields: Adaptor | undefined
 
-  constructor(entry: StreamEntry) {
-    this.sequence = Number(entry.id.slice(0, entry.id.indexOf('-')))
-    this.bytes = entry.fields.get('envelope') ?? Buffer.alloc(0)
-    this.node = textField(entry, 'node')
-    this.outbox = textField(entry, 'outbox')
-    this.at = Number(textField(entry, 'at'))
+  /** @param outbox its id in the outbox of its namespace; without one, where it would be there */
+  constructor(
+    { sequence, envelope, node, at }: LoggedEvent,
+    // As the script gives it to events that go straight to the log.
+    outbox = `${at}-${sequence}`,
+  ) {
+    this.sequence = sequence
+    this.bytes = envelope
+    this.node = node
+    this.outbox = outbox
+    this.at = at
+  }
+
+  /** As it is in the store. */
+  static stored(entry: StreamEntry): LogEntry {
+    const { id, fields } = entry
+    return new LogEntry(
+      {
+        sequence: Number(id.slice(0, id.indexOf('-'))),
+        envelope: fields.get('envelope') ?? Buffer.alloc(0),
+        node: textField(entry, 'node'),
+        at: Number(textField(entry, 'at')),
+      },
+      textField(entry, 'outbox'),
+    )
   }
 
   /** When Redis acknowledged it, milliseconds since the epoch. */

@@ -28,8 +28,14 @@ interface Scripted {
   ): Promise<readonly ['moved', string] | readonly ['stale', readonly string[]]>
 }
 
-export function createRelay(deps: { readonly metadata: Metadata; readonly logger: Logger }): Relay {
-  const { metadata, logger } = deps
+export interface RelayDeps {
+  readonly metadata: Metadata
+  readonly logger: Logger
+  /** Told when it moved events into the log. */
+  readonly onMoved?: () => void
+}
+
+export function createRelay({ metadata, logger, onMoved }: RelayDeps): Relay {
   metadata.redis.defineCommand('flotillaMoveEvents', {
     numberOfKeys: 3,
     lua: readFileSync(new URL('./lua/move.lua', import.meta.url), 'utf8'),
@@ -120,6 +126,7 @@ export function createRelay(deps: { readonly metadata: Metadata; readonly logger
         positions.set(namespace, entry.id)
         moved.set(namespace, entry.id)
       }
+      onMoved?.()
       return true
     }
     for (let at = 0; at + 1 < detail.length; at += 2) positions.set(detail[at] ?? '', detail[at + 1] ?? beginning)

@@ -43,9 +43,9 @@ export function createEventsService(deps: EventsDeps): EventsService {
   const { metadata, logger } = deps
   const retention = deps.retention ?? defaultRetention
   const owned = new AsyncDisposableStack()
-  const relay = owned.use(createRelay({ metadata, logger }))
-  owned.use(keepRetention(metadata, retention))
   const tail = owned.use(createTail({ metadata, logger, ...(deps.window ? { window: deps.window } : {}) }))
+  const relay = owned.use(createRelay({ metadata, logger, onMoved: () => tail.lookAgain() }))
+  owned.use(keepRetention(metadata, retention))
   if (deps.nats)
     owned.use(createFeeder({ metadata, nats: deps.nats, replicas: deps.replicas ?? 1, tail, retention, logger }))
   const open = createEventReader({ metadata, tail, namespaces: () => relay.positions.keys() })

@@ -2,10 +2,9 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '@flotilla/log'
 import type { Metadata } from '@flotilla/metadata'
 import { dataLoss, hasCode, status, unavailable } from '@flotilla/rpc'
-import { createBlockingReader } from './blocking-reader.ts'
 import { logState, readRange } from './event-log.ts'
-import { logKey } from './keys.ts'
-import { LogEntry } from './log-entry.ts'
+import { createFollower } from './follow.ts'
+import type { LogEntry } from './log-entry.ts'
 import { createWindow, type WindowLimits } from './window.ts'
 
 /** Events given to a reader at a time. */
@@ -15,6 +14,8 @@ const batch = 256
 export interface Tail extends AsyncDisposable {
   /** Newest sequence number seen. */
   readonly last: number
+  /** Says that events came to the log that did not go there straight. */
+  lookAgain(): void
   /**
    * Every event from a sequence number on, in order, without a gap, for ever. A reader takes what it can at its own
    * pace: the newest events from memory, older ones from the store. It waits while the store is away.
@@ -31,7 +32,7 @@ export interface TailOptions {
 }
 
 export function createTail({ metadata, logger, window: limits }: TailOptions): Tail {
-  const reader = createBlockingReader(metadata)
+  const follower = createFollower(metadata)
   const window = createWindow(limits)
   const waiters = new Set<() => void>()
   const stop = new AbortController()
@@ -48,8 +49,8 @@ export function createTail({ metadata, logger, window: limits }: TailOptions): T
 
   /** After a start or an interruption: whether the log is still the one that was read so far. */
   async function resume() {
-    const state = await logState(metadata.redis)
     const known = window.last
+    const state = await logState(metadata.redis)
     if (!started) {
       window.restart(state.last + 1)
       started = true
@@ -75,27 +76,23 @@ export function createTail({ metadata, logger, window: limits }: TailOptions): T
     }
   }
 
-  async function follow() {
-    for (;;) {
-      const [stream] = await reader.read(new Map([[logKey, `${window.last}-0`]]), 1_000)
-      if (stream === undefined) continue
-      for (const raw of stream[1]) {
-        const entry = new LogEntry(raw)
-        // A gap means that we were away longer than retention: readers who need what is missing find out in the store.
-        if (entry.sequence !== window.last + 1) window.restart(entry.sequence)
-        window.push(entry)
-        newest = entry
-      }
-      wake()
+  function take(entries: readonly LogEntry[]) {
+    for (const entry of entries) {
+      if (entry.sequence <= window.last) continue
+      // A gap means that we were away longer than retention: readers who need what is missing find out in the store.
+      if (entry.sequence !== window.last + 1) window.restart(entry.sequence)
+      window.push(entry)
+      newest = entry
     }
+    wake()
   }
 
   async function run() {
     while (!stop.signal.aborted) {
       try {
-        await reader.ready()
+        await follower.ready()
         await resume()
-        await follow()
+        await follower.follow(() => window.last, take)
       } catch {
         // The relay logs interruptions of the store.
         if (!stop.signal.aborted) await sleep(20)
@@ -130,6 +127,7 @@ export function createTail({ metadata, logger, window: limits }: TailOptions): T
     get last() {
       return window.last
     },
+    lookAgain: () => follower.lookAgain(),
     async *read(from, signal) {
       let next = from
       const mine = generation
@@ -150,7 +148,7 @@ export function createTail({ metadata, logger, window: limits }: TailOptions): T
     },
     async [Symbol.asyncDispose]() {
       stop.abort()
-      reader[Symbol.dispose]()
+      follower[Symbol.dispose]()
       wake()
       await running
     },

@@ -3,7 +3,7 @@ import { LogEntry } from './log-entry.ts'
 import { createWindow } from './window.ts'
 
 const entry = (sequence: number, size = 1) =>
-  new LogEntry({ id: `${sequence}-0`, fields: new Map([['envelope', Buffer.alloc(size)]]) })
+  new LogEntry({ sequence, envelope: Buffer.alloc(size), node: 'n1', at: 0 })
 
 describe('the window', () => {
   it('holds the newest events, by number and by bytes', () => {

@@ -16,7 +16,7 @@ export {
   takeOverNodeName,
   writeNodeRecord,
 } from './nodes.ts'
-export type { Check, OutboxEvent, Outcome, Plan, Write } from './plan.ts'
+export type { Check, LoggedEvent, OutboxEvent, Outcome, Plan, Write } from './plan.ts'
 export { encode, eventOf, type Update, updateRecord } from './records.ts'
 export { createMetadata, type Metadata, type MetadataOptions } from './store.ts'
 export {

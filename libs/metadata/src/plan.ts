@@ -31,6 +31,18 @@ export interface OutboxEvent {
   readonly sequence?: number
 }
 
+/** An event that is in the log. */
+export interface LoggedEvent {
+  /** Its number in the log. */
+  readonly sequence: number
+  /** The envelope as it is on the wire. */
+  readonly envelope: Buffer
+  /** Where it happened. */
+  readonly node: string
+  /** When the store put it there, milliseconds since the epoch by the store's clock. */
+  readonly at: number
+}
+
 /** One atomic change of a namespace. Everything is optional; checks are made in order, before the first write. */
 export interface Plan {
   readonly checks?: readonly Check[]

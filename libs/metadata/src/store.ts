@@ -7,7 +7,7 @@ import { createSlots } from '@flotilla/turns'
 import type { Redis } from 'ioredis'
 import { byBytes } from './byte-order.ts'
 import { asked, type ConnectionOptions, connectRedis, mapRedisError } from './connection.ts'
-import type { OutboxEvent, Outcome, Plan } from './plan.ts'
+import type { LoggedEvent, OutboxEvent, Outcome, Plan } from './plan.ts'
 import { ReadCache } from './read-cache.ts'
 import { encode } from './records.ts'
 import { replicating } from './replication.ts'
@@ -54,6 +54,13 @@ export interface Metadata extends AsyncDisposable {
   size(namespace: string, table: string): Promise<number>
   /** One atomic change; acknowledged when Redis says so. Unknown lease: NOT_FOUND `lease does not exist`. */
   transact(namespace: string, plan: Plan): Promise<Outcome>
+  /**
+   * Where no other process writes and events go straight to the log: has a listener told of those that this process
+   * puts there as soon as they are durable, in the order of the log, before whoever made the change hears of it, until
+   * the answer is disposed. An empty list says that there is more, to be read from the log. Not told is what was under
+   * way when the connection broke. Elsewhere nothing is told, and the answer is undefined.
+   */
+  onLogged(listener: (events: readonly LoggedEvent[]) => void): Disposable | undefined
   /** Every namespace that was ever written to, existing or not, in byte order. */
   namespaceNames(): Promise<string[]>
   /** The connection itself, for streams and the collector. */
@@ -76,7 +83,7 @@ const lua = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.m
 interface Scripted {
   flotillaTransactBuffer(
     ...args: Array<string | number | Buffer>
-  ): Promise<[Buffer, Buffer | number | undefined, Buffer | null | undefined]>
+  ): Promise<[Buffer, Buffer | number | undefined, Buffer | null | undefined, Buffer | undefined]>
   flotillaIndexNamespace(...args: string[]): Promise<number>
 }
 
@@ -89,12 +96,14 @@ function asArgument(value: Uint8Array | string): Buffer | string {
 /**
  * Turns a plan into the key and argument lists of transact.lua.
  * @param log an id for the event log, or '' when events go to the outbox
+ * @param envelopes the events as they go to the log
  */
 function argumentsOf(
   namespace: string,
   plan: Plan,
   origin: string,
   log: string,
+  envelopes: readonly Buffer[],
 ): { keys: string[]; args: Array<string | Buffer> } {
   const keys = [
     tables.namespace,
@@ -149,8 +158,9 @@ function argumentsOf(
     if (log === '') args.push('')
     else args.push(log, ...[eventLogKey, eventStateKey, eventPositionsKey].map((key) => String(keys.push(key))))
   }
-  for (const event of events) {
-    const entry = log === '' ? outboxEntry(event) : ['envelope', envelopeOf(namespace, event)]
+  for (const [index, event] of events.entries()) {
+    const envelope = envelopes[index]
+    const entry = envelope === undefined ? outboxEntry(event) : ['envelope', envelope]
     const sequence = event.sequence === undefined ? '' : String(event.sequence)
     args.push(event.node ?? origin, sequence, String(entry.length), ...entry)
   }
@@ -200,6 +210,20 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
   }
   const log = options.directEvents && !hasSlots ? randomUUID() : ''
 
+  const listeners = new Set<(events: readonly LoggedEvent[]) => void>()
+
+  /** Tells of a change's events, of which one with a position already taken is not in the log. */
+  function tell(first: number, last: number, at: number, events: readonly OutboxEvent[], envelopes: readonly Buffer[]) {
+    const whole = last - first + 1 === envelopes.length
+    const logged = whole
+      ? envelopes.map((envelope, index) => {
+          const node = events[index]?.node ?? options.origin
+          return { sequence: first + index, envelope, node, at }
+        })
+      : []
+    for (const listener of listeners) listener(logged)
+  }
+
   const get = async (namespace: string, table: string, field: string) => {
     const read = async () => (await asked(redis.hgetBuffer(keyOf(namespace, table), field))) ?? undefined
     return await (cache ? cache.get(namespace, table, field, read) : read())
@@ -244,12 +268,18 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
       return await asked(type === 'set' ? redis.scard(key) : redis.hlen(key))
     },
     async transact(namespace, plan) {
-      const { keys, args } = argumentsOf(namespace, plan, options.origin, log)
+      const { events = [] } = plan
+      const envelopes = log === '' ? [] : events.map((event) => envelopeOf(namespace, event))
+      const { keys, args } = argumentsOf(namespace, plan, options.origin, log, envelopes)
       const [answer] = await changing(namespace, plan, async () => {
         const steps: Promise<unknown>[] = []
         if (!indexed.has(namespace))
           steps.push(scripted.flotillaIndexNamespace(namespaceIndexKey, namespaceLogKey, namespace))
-        const change = scripted.flotillaTransactBuffer(keys.length, ...keys, ...args)
+        const change = scripted.flotillaTransactBuffer(keys.length, ...keys, ...args).then((answer) => {
+          const [, last, first, at] = answer
+          if (at && listeners.size > 0) tell(Number(first), Number(last), Number(at), events, envelopes)
+          return answer
+        })
         // Both travel in one write; the name is indexed even when the change is refused, which is harmless.
         return await asked(Promise.all([change, ...steps]))
       })
@@ -258,6 +288,11 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
       if (kind === 'lease') throw notFound('lease does not exist')
       if (kind === 'check') return { ok: false, check: Number(answer[1]), current: answer[2] ?? undefined }
       return { ok: true }
+    },
+    onLogged(listener) {
+      if (log === '' || !options.soleWriter) return undefined
+      listeners.add(listener)
+      return { [Symbol.dispose]: () => listeners.delete(listener) }
     },
     async namespaceNames() {
       return (await asked(redis.smembers(namespaceIndexKey))).sort(byBytes)

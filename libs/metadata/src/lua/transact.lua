@@ -14,7 +14,8 @@
 --         the record for a namespace that does not exist yet ('' when this change creates none)
 --         deletions to count
 --         the namespace
--- Answer  {'ok', id of the last event in outbox or log} or {'check', index from 0, current value} or {'lease'}
+-- Answer  {'ok', id of the last event in outbox or log}, and if that is the log, the first one's and their time there;
+--         or {'check', index from 0, current value} or {'lease'}
 --
 -- All checks are made before the first write, so a refused change leaves nothing. The write barrier (dirty list) is
 -- filled in the same step: a collector that has seen an empty list knows that nothing was written since.
@@ -80,6 +81,7 @@ for _ = 1, count() do
 end
 
 local last = ''
+local first, stamp
 local events = count()
 if events > 0 then
   -- Where log and outbox are in one store, an event goes straight to the log, unless older ones still wait for the relay.
@@ -90,7 +92,7 @@ if events > 0 then
     local positions = KEYS[tonumber(take())]
     if waiting and waiting[1] ~= redis.call('HGET', positions, ARGV[#ARGV]) then log = '' end
   end
-  local sequence, stamp
+  local sequence
   for _ = 1, events do
     local node, number = take(), take()
     local entry = {}
@@ -115,6 +117,7 @@ if events > 0 then
       end
       sequence = sequence + 1
       local id = string.format('%.0f', sequence)
+      first = first or id
       -- Its place in an outbox, after those of the same millisecond that went there.
       redis.call('XADD', logKey, id .. '-0', 'node', node, 'outbox', stamp .. '-' .. id, 'at', stamp, unpack(entry))
       last = id
@@ -133,4 +136,4 @@ local record, deletions = take(), take()
 if record ~= '' then redis.call('HSETNX', KEYS[1], 'record', record) end
 redis.call('HINCRBY', KEYS[5], 'mutations', 1)
 if deletions ~= '0' then redis.call('HINCRBY', KEYS[5], 'deletions', deletions) end
-return { 'ok', last }
+return { 'ok', last, first, stamp }
