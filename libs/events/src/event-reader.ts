@@ -26,7 +26,12 @@ export interface EventSelection {
 }
 
 /** Opens a reader of the log. What is wrong with the selection is told when the first event is asked for. */
-export type OpenEvents = (select: () => EventSelection, call: Call) => AsyncIterable<LogEntry>
+export type OpenEvents = <T>(
+  select: () => EventSelection,
+  call: Call,
+  /** Makes of each event what is given. */
+  give: (entry: LogEntry) => T,
+) => AsyncIterable<T>
 
 export function createEventReader({ metadata, tail, namespaces }: EventReaderDeps): OpenEvents {
   /** The newest event of all that is acknowledged now, once the relays have moved it. */
@@ -41,11 +46,11 @@ export function createEventReader({ metadata, tail, namespaces }: EventReaderDep
     return (await logState(metadata.redis)).last
   }
 
-  return (select, call) => {
+  return (select, call, give) => {
     // Begun now rather than when the first event is asked for: who subscribes and then acts sees what they did.
     const opening = open(select, call)
     opening.catch(() => {})
-    return entriesOf(opening, call.signal)
+    return entriesOf(opening, call.signal, give)
   }
 
   async function open(select: () => EventSelection, call: Call) {
@@ -60,13 +65,17 @@ export function createEventReader({ metadata, tail, namespaces }: EventReaderDep
     return { from, last, wanted }
   }
 
-  async function* entriesOf(opening: ReturnType<typeof open>, signal: AbortSignal): AsyncGenerator<LogEntry> {
+  async function* entriesOf<T>(
+    opening: ReturnType<typeof open>,
+    signal: AbortSignal,
+    give: (entry: LogEntry) => T,
+  ): AsyncGenerator<T> {
     const { from, last, wanted } = await opening
     if (from > last) return
     for await (const entries of tail.read(from, signal)) {
       for (const entry of entries) {
         if (entry.sequence > last) return
-        if (wanted(entry)) yield entry
+        if (wanted(entry)) yield give(entry)
         if (entry.sequence === last) return
       }
     }

@@ -132,19 +132,19 @@ export function createEventStream(
         const { namespace, topic } = event.envelope
         const oversize = event.bytes.length > limit
         const header = headers()
-        header.set(eventHeaders.sequence, String(event.sequence))
-        header.set(eventHeaders.namespace, namespace)
-        header.set(eventHeaders.topic, topic)
-        header.set(eventHeaders.node, event.node)
-        header.set(eventHeaders.log, logId)
-        if (oversize) header.set(eventHeaders.oversize, String(event.bytes.length))
-        header.set('Nats-Msg-Id', String(event.sequence))
-        header.set('Nats-Expected-Stream', eventsStream)
+        header.append(eventHeaders.sequence, String(event.sequence))
+        header.append(eventHeaders.namespace, namespace)
+        header.append(eventHeaders.topic, topic)
+        header.append(eventHeaders.node, event.node)
+        header.append(eventHeaders.log, logId)
+        if (oversize) header.append(eventHeaders.oversize, String(event.bytes.length))
+        header.append('Nats-Msg-Id', String(event.sequence))
+        header.append('Nats-Expected-Stream', eventsStream)
         // After a restart the server may have forgotten the last message's id, but never its number. Both together also
         // refuse a message that was late on its way while the stream was wiped and filled again.
-        header.set('Nats-Expected-Last-Sequence', String(after + index))
+        header.append('Nats-Expected-Last-Sequence', String(after + index))
         const before = index === 0 ? previous : events[index - 1]?.sequence
-        if (before !== undefined) header.set('Nats-Expected-Last-Msg-Id', String(before))
+        if (before !== undefined) header.append('Nats-Expected-Last-Msg-Id', String(before))
         const options: PublishOptions = { headers: header }
         // Each message is refused unless it is behind the one before it: so the last one speaks for all. The first one
         // tells the cause when none is taken.

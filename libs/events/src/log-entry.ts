@@ -1,6 +1,7 @@
 import { Envelope } from '@flotilla/api/containerd/types/types'
 import { type Adaptor, eventFields } from '@flotilla/filters'
 import type { LoggedEvent } from '@flotilla/metadata'
+import { decodedAnswer } from '@flotilla/rpc'
 import { idMillis } from './stream-id.ts'
 import { type StreamEntry, textField } from './stream-reply.ts'
 
@@ -52,7 +53,7 @@ export class LogEntry {
   }
 
   get envelope(): Envelope {
-    this.#envelope ??= Envelope.decode(this.bytes)
+    this.#envelope ??= decodedAnswer(Envelope, this.bytes)
     return this.#envelope
   }
 

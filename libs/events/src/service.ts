@@ -1,5 +1,4 @@
 import type { EventsDefinition } from '@flotilla/api/containerd/services/events/v1/events'
-import type { Envelope } from '@flotilla/api/containerd/types/types'
 import type { LogDefinition } from '@flotilla/api/flotilla/events/v1/events'
 import type { Timestamp } from '@flotilla/api/google/protobuf/timestamp'
 import type { Logger } from '@flotilla/log'
@@ -53,26 +52,24 @@ export function createEventsService(deps: EventsDeps): EventsService {
     ...createPublisher({ metadata, nodeName: deps.nodeName }),
     subscribe({ filters }, call) {
       const node = call.metadata.get(eventNodeHeader)
-      return envelopesOf(open(() => ({ start: startRequestOf(call), filters, node, follow: true }), call))
+      const select = () => ({ start: startRequestOf(call), filters, node, follow: true })
+      return open(select, call, ({ envelope }) => envelope)
     },
     log: createLogService(metadata, open),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }
 
-async function* envelopesOf(entries: ReturnType<OpenEvents>): AsyncGenerator<Envelope> {
-  for await (const entry of entries) yield entry.envelope
-}
-
 function createLogService(metadata: Metadata, open: OpenEvents): ServiceOf<LogDefinition> {
-  async function* entriesOf(entries: ReturnType<OpenEvents>) {
-    for await (const { sequence, envelope, node, recordedAt } of entries)
-      yield { sequence, envelope, node, recordedAt: fromMillis(recordedAt) }
-  }
   return {
     read({ sequence, time, filters, node, follow }, call) {
       const select = () => ({ start: startOf(sequence, time), filters, node: node === '' ? undefined : node, follow })
-      return entriesOf(open(select, call))
+      return open(select, call, ({ sequence, envelope, node, recordedAt }) => ({
+        sequence,
+        envelope,
+        node,
+        recordedAt: fromMillis(recordedAt),
+      }))
     },
     async status() {
       const { id, first, last } = await logState(metadata.redis)

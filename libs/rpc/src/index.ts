@@ -44,5 +44,5 @@ export {
   type ServiceOf,
   type WireType,
 } from './service.ts'
-export { storedAnswer } from './stored-answer.ts'
+export { decodedAnswer, storedAnswer } from './stored-answer.ts'
 export { readTlsIdentity, type TlsIdentity } from './tls.ts'

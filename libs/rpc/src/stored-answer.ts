@@ -2,6 +2,7 @@ import { BulkWriter } from './bulk-writer.ts'
 import type { WireType } from './service.ts'
 
 const stored = new WeakMap<object, Buffer>()
+const encodings = new WeakMap<object, Buffer>()
 
 /** Field 1, with a length. */
 const tag = 0x0a
@@ -24,8 +25,20 @@ export function storedAnswer<K extends string, T>(field: K, type: WireType<T>, b
   return answer
 }
 
-/** The bytes of an answer that {@link storedAnswer} made; undefined for all others. */
+/**
+ * Decodes a message that is sent as it came, perhaps to many: a server does not encode it again. It must not be changed;
+ * a changed copy is encoded as usual.
+ */
+export function decodedAnswer<T extends object>(type: WireType<T>, bytes: Buffer): T {
+  const message = type.decode(bytes)
+  encodings.set(message, bytes)
+  return message
+}
+
+/** The bytes of an answer that {@link storedAnswer} or {@link decodedAnswer} made; undefined for all others. */
 export function storedBytes(answer: unknown): Buffer | undefined {
-  const bytes = typeof answer === 'object' && answer !== null ? stored.get(answer) : undefined
-  return bytes && new BulkWriter().uint32(tag).bytes(bytes).finish()
+  if (typeof answer !== 'object' || answer === null) return undefined
+  const bytes = stored.get(answer)
+  if (bytes === undefined) return encodings.get(answer)
+  return new BulkWriter().uint32(tag).bytes(bytes).finish()
 }
