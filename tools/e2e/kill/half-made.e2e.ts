@@ -98,6 +98,8 @@ suite(
           const listed = (await kind.list(clients, callIn(namespace))).size
           const home = kind.name === 'snapshots' ? snapshotDirectories(system) : blobDirectory(system)
           expect(listed).toBeGreaterThan(0)
+          // What was half made or half removed goes in the background.
+          await until(`${listed} names in ${home}`, () => readdirSync(home).length <= listed)
           expect(readdirSync(home)).toHaveLength(listed)
         }
       },
