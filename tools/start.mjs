@@ -34,8 +34,23 @@ function stateOfSources() {
 }
 
 /**
- * Sources find their workers, scripts and descriptors beside themselves: in the bundle too they are told where they
- * were, not where the bundle is.
+ * What runs on threads of its own, bundled too: as sources each thread would take Node's compiler of TypeScript with it
+ * before it could begin. Source → name of its bundle.
+ */
+const workers = new Map([[join(root, 'libs/layers/src/worker.ts'), 'layers-worker']])
+
+/** The expression for a thread's code: its bundle, or where that was removed under a running app, its source. */
+function codeOf(source) {
+  const bundle = `new URL('./${workers.get(source)}.mjs', import.meta.url)`
+  const isThere = `process.getBuiltinModule('node:fs').existsSync(${bundle})`
+  return `(${isThere} ? ${bundle} : new URL(${urlOf(source)}))`
+}
+
+const urlOf = (path) => JSON.stringify(pathToFileURL(path).href)
+
+/**
+ * Sources find their scripts and descriptors beside themselves: in the bundle too they are told where they were, not
+ * where the bundle is.
  */
 const sourcesKnowTheirPlace = {
   name: 'sources-know-their-place',
@@ -45,7 +60,10 @@ const sourcesKnowTheirPlace = {
       const { readFile } = await import('node:fs/promises')
       const text = await readFile(path, 'utf8')
       const contents = text
-        .replaceAll('import.meta.url', JSON.stringify(pathToFileURL(path).href))
+        .replaceAll(/new URL\('([^']+)', import\.meta\.url\)|import\.meta\.url/g, (found, file = '') => {
+          const beside = join(dirname(path), file)
+          return workers.has(beside) ? codeOf(beside) : found.replace('import.meta.url', urlOf(path))
+        })
         .replaceAll('import.meta.dirname', JSON.stringify(dirname(path)))
       return { contents, loader: 'ts' }
     })
@@ -58,7 +76,10 @@ async function bundleInto(folder) {
   try {
     await build({
       absWorkingDir: root,
-      entryPoints: apps.map((name) => ({ in: `apps/${name}/src/main.ts`, out: name })),
+      entryPoints: [
+        ...apps.map((name) => ({ in: `apps/${name}/src/main.ts`, out: name })),
+        ...[...workers].map(([source, name]) => ({ in: source, out: name })),
+      ],
       outdir: folder,
       outExtension: { '.js': '.mjs' },
       bundle: true,
