@@ -1,4 +1,7 @@
-import { open } from 'node:fs/promises'
+import { closeSync, fsync, openSync } from 'node:fs'
+import { promisify } from 'node:util'
+
+const sync = promisify(fsync)
 
 /**
  * Makes names in a directory durable. One sync serves all who asked before it began, so hundreds of commits at once do
@@ -30,6 +33,10 @@ export class DirectorySync {
 }
 
 async function syncDirectory(directory: string): Promise<void> {
-  await using handle = await open(directory, 'r')
-  await handle.sync()
+  const fd = openSync(directory, 'r')
+  try {
+    await sync(fd)
+  } finally {
+    closeSync(fd)
+  }
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, openSync, read as readCallback } from 'node:fs'
-import { link, opendir, rename, rm, stat, unlink } from 'node:fs/promises'
+import { closeSync, linkSync, openSync, read as readCallback, renameSync, statSync } from 'node:fs'
+import { opendir, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { errnoOf } from '@flotilla/linux'
@@ -44,31 +44,24 @@ export function diskBytes(layout: Layout, directories: DirectorySync, node: stri
     const file = isAdopted(from) ? layout.blob(from.digest) : dataFile(directoryOf(owner))
     const blob = layout.blob(digest)
     try {
-      await link(file, blob)
+      linkSync(file, blob)
     } catch (error) {
       // Sweeps keep what is to be adopted, so this was somebody else.
       if (errnoOf(error) === 'ENOENT' && isAdopted(from)) throw gone(from.digest, error)
       if (errnoOf(error) !== 'EEXIST') throw error
       // Of another namespace, or of an earlier commit that did not get to its record. Blobs are whole when they get
       // their name, so another size means that somebody else has been at the file.
-      if ((await stat(blob)).size !== (isAdopted(from) ? from.size : from.length)) {
+      if (statSync(blob).size !== (isAdopted(from) ? from.size : from.length)) {
         const beside = join(layout.ingests, `.${randomBytes(8).toString('hex')}`)
-        await link(file, beside)
-        await rename(beside, blob)
+        linkSync(file, beside)
+        renameSync(beside, blob)
       }
     }
     await directories.sync(layout.blobs(digest.algorithm))
   }
 
   return {
-    async size(digest) {
-      try {
-        return (await stat(layout.blob(digest))).size
-      } catch (error) {
-        if (errnoOf(error) === 'ENOENT') return undefined
-        throw error
-      }
-    },
+    size: async (digest) => statSync(layout.blob(digest), { throwIfNoEntry: false })?.size,
     // While one piece goes out the next one is read.
     async *read(digest, start, end) {
       const fd = openBlob(digest)
@@ -120,7 +113,7 @@ export function diskBytes(layout: Layout, directories: DirectorySync, node: stri
         if (owner === undefined) await rm(directory, { recursive: true, force: true })
       return found.flatMap(({ owner }) => owner ?? [])
     },
-    ingest: (owner) => readIngest(directoryOf(owner)),
+    ingest: async (owner) => readIngest(directoryOf(owner)),
     async create(ingest, from) {
       const copy = async (data: string) => {
         if (from === undefined) return
@@ -132,7 +125,7 @@ export function diskBytes(layout: Layout, directories: DirectorySync, node: stri
     },
     open: (ingest, algorithm, signal) => IngestFile.open(directoryOf(ingest), algorithm, signal),
     async freedBy(owner) {
-      const data = await stat(dataFile(directoryOf(owner))).catch(() => undefined)
+      const data = statSync(dataFile(directoryOf(owner)), { throwIfNoEntry: false })
       // Bytes that are a blob's as well are not freed yet.
       return data === undefined || data.nlink > 1 ? 0 : data.size
     },

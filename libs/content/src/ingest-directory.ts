@@ -1,5 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, rmdir, stat, unlink, writeFile } from 'node:fs/promises'
+import {
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { readdir, readFile, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Timestamp } from '@flotilla/api/google/protobuf/timestamp'
 import { errnoOf } from '@flotilla/linux'
@@ -7,8 +18,14 @@ import type { NewIngest, Owner, StoredIngest } from './bytes.ts'
 import { internalRef, type Layout, parseInternalRef } from './layout.ts'
 import { formatTime, fromNanos, later, parseTime } from './timestamps.ts'
 
-/** What an ingest's directory holds. */
-const files = ['data', 'ref', 'startedat', 'updatedat', 'total'] as const
+// Small files and names are made and removed on this thread: each such call takes a few µs, handing it to a thread of the
+// pool and hearing of its end 15 to 20, and an ingest comes and goes with some thirty.
+
+/** What an ingest's directory holds beside the bytes. */
+const notes = ['ref', 'startedat', 'updatedat', 'total'] as const
+
+/** Bytes of a file up to which it is freed as fast as its name is removed. */
+const freedAtOnce = 64 * 1024
 
 export const dataFile = (directory: string): string => join(directory, 'data')
 
@@ -22,26 +39,26 @@ const passing = (layout: Layout): string => join(layout.ingests, `.${randomBytes
 export async function createIngest(
   layout: Layout,
   ingest: NewIngest,
-  fill: (data: string) => Promise<unknown> = (data) => writeFile(data, ''),
+  fill: (data: string) => unknown = (data) => writeFileSync(data, ''),
 ): Promise<void> {
   const made = passing(layout)
-  await mkdir(made)
+  mkdirSync(made)
   try {
     const time = formatTime(ingest.startedAt)
-    await Promise.all([
-      writeFile(join(made, 'ref'), internalRef(ingest.namespace, ingest.ref)),
-      writeFile(join(made, 'startedat'), time),
-      writeFile(join(made, 'updatedat'), time),
-      ingest.total > 0 ? writeFile(join(made, 'total'), String(ingest.total)) : undefined,
-      fill(dataFile(made)),
-    ])
+    writeFileSync(join(made, 'ref'), internalRef(ingest.namespace, ingest.ref))
+    writeFileSync(join(made, 'startedat'), time)
+    writeFileSync(join(made, 'updatedat'), time)
+    if (ingest.total > 0) writeFileSync(join(made, 'total'), String(ingest.total))
+    await fill(dataFile(made))
     const directory = layout.ingest(ingest.namespace, ingest.ref)
-    await rename(made, directory).catch(async (error: unknown) => {
+    try {
+      renameSync(made, directory)
+    } catch (error) {
       const errno = errnoOf(error)
       if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw error
       await removeIngest(layout, directory)
-      await rename(made, directory)
-    })
+      renameSync(made, directory)
+    }
   } catch (error) {
     await rm(made, { recursive: true, force: true })
     throw error
@@ -49,15 +66,16 @@ export async function createIngest(
 }
 
 /** What an ingest's directory holds; undefined when there is none, or none that can be read. */
-export async function readIngest(directory: string): Promise<StoredIngest | undefined> {
+export function readIngest(directory: string): StoredIngest | undefined {
+  const note = (name: (typeof notes)[number]) => readFileSync(join(directory, name), 'utf8')
   try {
     // Most often there is none, which one look tells.
-    const data = await stat(dataFile(directory), { bigint: true })
-    const [startedAt, updatedAt, total] = await Promise.all([
-      readFile(join(directory, 'startedat'), 'utf8'),
-      readFile(join(directory, 'updatedat'), 'utf8'),
-      readFile(join(directory, 'total'), 'utf8').catch(() => '0'),
-    ])
+    const data = statSync(dataFile(directory), { bigint: true, throwIfNoEntry: false })
+    if (data === undefined) return undefined
+    const [startedAt, updatedAt] = [note('startedat'), note('updatedat')]
+    // Without a total there is no file of it.
+    const hasTotal = statSync(join(directory, 'total'), { throwIfNoEntry: false }) !== undefined
+    const total = hasTotal ? note('total') : '0'
     const written = fromNanos(data.mtimeNs)
     return {
       offset: Number(data.size),
@@ -71,27 +89,44 @@ export async function readIngest(directory: string): Promise<StoredIngest | unde
   }
 }
 
-export async function noteUpdate(directory: string, time: Timestamp): Promise<void> {
-  await writeFile(join(directory, 'updatedat'), formatTime(time))
+export function noteUpdate(directory: string, time: Timestamp): void {
+  writeFileSync(join(directory, 'updatedat'), formatTime(time))
 }
 
-function unlessAbsent(error: unknown): void {
-  if (errnoOf(error) !== 'ENOENT') throw error
+/** Removes a name, if there is one. */
+function remove(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+  }
 }
+
+/** The same, without holding up this thread for as long as many bytes take. */
+async function removeData(path: string): Promise<void> {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (found === undefined) return
+  if (isFreedAtOnce(found)) unlinkSync(path)
+  else await unlink(path)
+}
+
+/** Whether a file's bytes are few, or stay under another name. */
+export const isFreedAtOnce = ({ nlink, size }: Stats): boolean => nlink > 1 || size <= freedAtOnce
 
 /** Removes an ingest's directory; it is gone for everybody at once, however long its bytes take. Absent is fine. */
 export async function removeIngest(layout: Layout, directory: string): Promise<void> {
   const leaving = passing(layout)
   try {
-    await rename(directory, leaving)
+    renameSync(directory, leaving)
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return
     throw error
   }
   try {
     // By name, as they were made: finding out what there is takes three times as many calls.
-    await Promise.all(files.map((name) => unlink(join(leaving, name)).catch(unlessAbsent)))
-    await rmdir(leaving)
+    for (const name of notes) remove(join(leaving, name))
+    await removeData(dataFile(leaving))
+    rmdirSync(leaving)
   } catch {
     await rm(leaving, { recursive: true, force: true })
   }

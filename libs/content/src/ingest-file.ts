@@ -1,11 +1,33 @@
 import { createHash, type Hash } from 'node:crypto'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import {
+  close as closeCallback,
+  closeSync,
+  fchmodSync,
+  fdatasync,
+  fstatSync,
+  fsync,
+  ftruncate,
+  openSync,
+  renameSync,
+  rmSync,
+  write as writeCallback,
+} from 'node:fs'
+import { promisify } from 'node:util'
 import type { Timestamp } from '@flotilla/api/google/protobuf/timestamp'
 import type { IngestBytes } from './bytes.ts'
 import { copyBlob } from './copy-blob.ts'
 import { type Algorithm, type Digest, digestOf } from './digest.ts'
 import { hashFile } from './hash-file.ts'
-import { dataFile, noteUpdate } from './ingest-directory.ts'
+import { dataFile, isFreedAtOnce, noteUpdate } from './ingest-directory.ts'
+
+const closeLater = promisify(closeCallback)
+const datasync = promisify(fdatasync)
+const sync = promisify(fsync)
+const truncate = promisify(ftruncate)
+const writeAt = promisify(writeCallback)
+
+/** In place of the descriptor of a closed file: what is called with it fails. */
+const none = -1
 
 /**
  * Unwritten bytes that start writing back in the background. Without it the sync at the end of a large blob finds all
@@ -17,7 +39,7 @@ const writeBackEvery = 32 * 1024 * 1024
 export class IngestFile implements IngestBytes {
   readonly #directory: string
   readonly #algorithm: Algorithm
-  #file: FileHandle
+  #fd: number
   #hash: Hash
   #length: number
   /** The data file is a blob as well: a commit was cut off after it had put the file into place. */
@@ -29,14 +51,14 @@ export class IngestFile implements IngestBytes {
   private constructor(
     directory: string,
     algorithm: Algorithm,
-    file: FileHandle,
+    fd: number,
     hash: Hash,
     length: number,
     isBlob: boolean,
   ) {
     this.#directory = directory
     this.#algorithm = algorithm
-    this.#file = file
+    this.#fd = fd
     this.#hash = hash
     this.#length = length
     this.#isBlob = isBlob
@@ -44,14 +66,14 @@ export class IngestFile implements IngestBytes {
 
   /** Opens what an ingest's directory holds; bytes that are there are hashed again. */
   static async open(directory: string, algorithm: Algorithm, signal: AbortSignal): Promise<IngestFile> {
-    const file = await open(dataFile(directory), 'r+')
+    const fd = openSync(dataFile(directory), 'r+')
     try {
-      const { size, nlink } = await file.stat()
+      const { size, nlink } = fstatSync(fd)
       const hash = createHash(algorithm)
-      await hashFile(file, size, hash, signal)
-      return new IngestFile(directory, algorithm, file, hash, size, nlink > 1)
+      await hashFile(fd, size, hash, signal)
+      return new IngestFile(directory, algorithm, fd, hash, size, nlink > 1)
     } catch (error) {
-      await file.close()
+      closeSync(fd)
       throw error
     }
   }
@@ -69,14 +91,14 @@ export class IngestFile implements IngestBytes {
   async digestAs(algorithm: Algorithm, signal: AbortSignal): Promise<Digest> {
     if (algorithm === this.#algorithm) return this.digest()
     const hash = createHash(algorithm)
-    await hashFile(this.#file, this.#length, hash, signal)
+    await hashFile(this.#fd, this.#length, hash, signal)
     return digestOf(algorithm, hash.digest('hex'))
   }
 
   async append(data: Uint8Array): Promise<void> {
     if (this.#isBlob) await this.#separate((path) => copyBlob(dataFile(this.#directory), path))
     // The write runs in a thread of the pool while this one hashes.
-    const written = writeAll(this.#file, data, this.#length)
+    const written = writeAll(this.#fd, data, this.#length)
     this.#hash.update(data)
     await written
     this.#length += data.length
@@ -86,8 +108,8 @@ export class IngestFile implements IngestBytes {
   /** Back to no bytes at all. */
   async truncate(): Promise<void> {
     await this.#writeBack
-    if (this.#isBlob) await this.#separate(async (path) => (await open(path, 'wx')).close())
-    else await this.#file.truncate(0)
+    if (this.#isBlob) await this.#separate((path) => closeSync(openSync(path, 'wx')))
+    else await truncate(this.#fd, 0)
     this.#hash = createHash(this.#algorithm)
     this.#length = 0
     this.#handedOver = 0
@@ -97,34 +119,42 @@ export class IngestFile implements IngestBytes {
   async settle(): Promise<void> {
     await this.#writeBack
     if (this.#writeBackFailure !== undefined) throw this.#writeBackFailure
-    await this.#file.chmod(0o444)
-    await this.#file.sync()
+    fchmodSync(this.#fd, 0o444)
+    await sync(this.#fd)
   }
 
   async close(leftAt?: Timestamp): Promise<void> {
     await this.#writeBack
-    await this.#file.close()
-    if (leftAt !== undefined) await noteUpdate(this.#directory, leftAt)
+    await this.#close()
+    if (leftAt !== undefined) noteUpdate(this.#directory, leftAt)
   }
 
   /** Goes on in a file of its own, so that the blob keeps its bytes. */
-  async #separate(fill: (path: string) => Promise<unknown>): Promise<void> {
+  async #separate(fill: (path: string) => unknown): Promise<void> {
     const path = dataFile(this.#directory)
     const own = `${path}.own`
-    await rm(own, { force: true })
+    rmSync(own, { force: true })
     await fill(own)
-    const file = await open(own, 'r+')
-    await rename(own, path)
-    await this.#file.close()
-    this.#file = file
+    const fd = openSync(own, 'r+')
+    renameSync(own, path)
+    await this.#close()
+    this.#fd = fd
     this.#isBlob = false
+  }
+
+  /** When the file's name has gone, its bytes go now, which for many takes a while. */
+  async #close(): Promise<void> {
+    const fd = this.#fd
+    this.#fd = none
+    const found = fstatSync(fd)
+    if (found.nlink > 0 || isFreedAtOnce(found)) closeSync(fd)
+    else await closeLater(fd)
   }
 
   #startWriteBack(): void {
     if (this.#writeBack !== undefined || this.#length - this.#handedOver < writeBackEvery) return
     this.#handedOver = this.#length
-    this.#writeBack = this.#file
-      .datasync()
+    this.#writeBack = datasync(this.#fd)
       // The kernel tells of a failed write-back once; the sync at the end would not hear of it again.
       .catch((error: unknown) => {
         this.#writeBackFailure = error
@@ -135,9 +165,9 @@ export class IngestFile implements IngestBytes {
   }
 }
 
-async function writeAll(file: FileHandle, data: Uint8Array, position: number): Promise<void> {
+async function writeAll(fd: number, data: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < data.length; ) {
-    const { bytesWritten } = await file.write(data, done, data.length - done, position + done)
+    const { bytesWritten } = await writeAt(fd, data, done, data.length - done, position + done)
     done += bytesWritten
   }
 }

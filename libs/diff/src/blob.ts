@@ -1,6 +1,5 @@
 import { once } from 'node:events'
-import { closeSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { closeSync, openSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { errnoOf, pipe } from '@flotilla/linux'
 import { type Call, notFound, RpcError, withCall } from '@flotilla/rpc'
@@ -20,7 +19,7 @@ export interface OpenBlob extends AsyncDisposable {
 export async function openBlob(deps: DiffServiceDeps, digest: string, call: Call): Promise<OpenBlob> {
   try {
     const { path, size } = await deps.blobs.locate({ digest }, call)
-    return path === '' ? piped(deps, digest, size, call) : await opened(path, digest)
+    return path === '' ? piped(deps, digest, size, call) : opened(path, digest)
   } catch (error) {
     if (!(error instanceof RpcError)) throw error
     throw new RpcError(error.code, `failed to get reader from content store: ${error.message}`, { cause: error })
@@ -34,15 +33,17 @@ export async function openBlob(deps: DiffServiceDeps, digest: string, call: Call
  */
 export async function openIngest(deps: DiffServiceDeps, ref: string, size: number, call: Call): Promise<OpenBlob> {
   const { path } = await deps.blobs.locateIngest({ ref }, call)
-  return { ...(await opened(path, `of ingest ${ref}`)), growsTo: size }
+  return { ...opened(path, `of ingest ${ref}`), growsTo: size }
 }
 
-async function opened(path: string, digest: string): Promise<OpenBlob> {
-  const file = await open(path, 'r').catch((error: unknown) => {
+function opened(path: string, digest: string): OpenBlob {
+  try {
+    const fd = openSync(path, 'r')
+    return { fd, finished: async () => {}, [Symbol.asyncDispose]: async () => closeSync(fd) }
+  } catch (error) {
     // Collected between the two calls.
     throw errnoOf(error) === 'ENOENT' ? notFound(`content digest ${digest}`) : error
-  })
-  return { fd: file.fd, finished: async () => {}, [Symbol.asyncDispose]: () => file.close() }
+  }
 }
 
 /** Reads the content into a pipe, as fast as somebody takes it out. */

@@ -1,4 +1,5 @@
-import { chmod, lstat, mkdir, mkdtemp, readdir, realpath, rename, rm } from 'node:fs/promises'
+import { mkdtempSync, renameSync } from 'node:fs'
+import { chmod, lstat, mkdir, readdir, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errnoOf, lstatx, mountInfo } from '@flotilla/linux'
 import type { Logger } from '@flotilla/log'
@@ -14,7 +15,7 @@ export interface Directories extends AsyncDisposable {
    * Makes a directory of mode 0700, lets `fill` fill it under another name and then gives it an id: it appears whole or
    * not at all.
    */
-  create(fill: (directory: string) => Promise<void>): Promise<string>
+  create(fill: (directory: string) => void | Promise<void>): Promise<string>
   /** NOT_FOUND naming the first of these that is not there. */
   require(ids: readonly string[]): void
   /** Deletes directories; FAILED_PRECONDITION for one in which something is mounted. Unknown ids are no error. */
@@ -46,7 +47,7 @@ export async function openDirectories(
   async function remove(id: string): Promise<void> {
     const removed = path(`${halfRemoved}${id}`)
     try {
-      await rename(path(id), removed)
+      renameSync(path(id), removed)
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return
       throw error
@@ -72,11 +73,11 @@ export async function openDirectories(
     path,
     unused: () => counter.next(),
     async create(fill) {
-      const directory = await mkdtemp(path(halfMade))
+      const directory = mkdtempSync(path(halfMade))
       try {
         await fill(directory)
         const id = await counter.next()
-        await rename(directory, path(id))
+        renameSync(directory, path(id))
         return id
       } catch (error) {
         await erase(directory)

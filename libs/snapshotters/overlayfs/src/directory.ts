@@ -1,4 +1,4 @@
-import { chmod, mkdir } from 'node:fs/promises'
+import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { lchown, lstatx } from '@flotilla/linux'
 import type { Owner } from './id-mapping.ts'
@@ -17,16 +17,16 @@ export function giveOwner(own: string, parent: string): void {
   if (found !== undefined) lchown(own, found.uid, found.gid)
 }
 
-/** Fills a snapshot's directory. The modes hold whatever the process's umask is. */
-export async function makeDirectory(directory: string, { readonly, owner, parent }: NewOverlayDirectory) {
+/** Fills a snapshot's directory, by calls that do not leave the thread. The modes hold whatever the process's umask is. */
+export function makeDirectory(directory: string, { readonly, owner, parent }: NewOverlayDirectory): void {
   const own = join(directory, 'fs')
-  await mkdir(own)
-  await chmod(own, 0o755)
+  mkdirSync(own)
+  chmodSync(own, 0o755)
   // The root of a mount has the owner of the uppermost directory, so it must be that of the tree below.
   if (owner !== undefined) lchown(own, owner.uid, owner.gid)
   else if (parent !== undefined) giveOwner(own, parent)
   if (readonly) return
   const work = join(directory, 'work')
-  await mkdir(work)
-  await chmod(work, 0o711)
+  mkdirSync(work)
+  chmodSync(work, 0o711)
 }
