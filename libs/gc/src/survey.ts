@@ -124,7 +124,8 @@ export class Survey {
         objects.push(this.#add(readObject(place, field, bytes, this.#now), place))
         if (this.#pace.spent()) await this.#pace.rest()
       }
-      if (table === tables.leases) await this.#readHeld(objects)
+      // Nothing leads to a lease, so what those hold that have run out does not count, unless they are written again.
+      if (table === tables.leases) await this.#readHeld(objects.filter(({ root }) => root))
     }
   }
 
