@@ -172,8 +172,6 @@ async function fetchBlob(
 async function addSource(deps: TransferDeps, { reference }: Repository, { digest }: Descriptor, call: Call) {
   const { info } = await deps.content.info({ digest }, call)
   const wanted = sourceLabels(reference, info?.labels ?? {})
-  const isKnown = Object.entries(wanted).every(([key, value]) => info?.labels[key] === value)
-  if (isKnown) return
   await labels(deps, digest, wanted, call).catch((error: unknown) => {
     if (!hasCode(error, status.INVALID_ARGUMENT)) throw error
     // More repositories than a label can name; the others will do.

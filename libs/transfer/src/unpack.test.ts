@@ -2,7 +2,7 @@ import { PrepareSnapshotRequest } from '@flotilla/api/containerd/services/snapsh
 import { ImageStore, OCIRegistry } from '@flotilla/api/containerd/types/transfer/transfer'
 import { layersElsewhere } from '@flotilla/diff'
 import { chainIds } from '@flotilla/oci'
-import type { Call } from '@flotilla/rpc'
+import { type Call, withCall } from '@flotilla/rpc'
 import { buildImage, descriptorOf, jsonBlob, pushImage, type TestImage } from '@flotilla/testing'
 import { afterAll, expect, test } from 'vitest'
 import { pack } from './any.ts'
@@ -94,4 +94,23 @@ test('what a process before this one left half unpacked goes; what others unpack
   await prepare('of a client', {})
   await pull(world, call, await pushImage(registry, 'abandoned/image:1', image))
   expect(await active(world, call)).toEqual(['of a client'])
+})
+
+test('another pull of an image that is there changes nothing of its content and snapshots, and holds them', async () => {
+  const call = world.fresh()
+  const image = await imageOf('one', 'two')
+  const reference = await pushImage(registry, 'again/image:1', image)
+  await pull(world, call, reference)
+  const records = async () => [
+    await Array.fromAsync(world.content.list({ filters: [] }, call)),
+    await Array.fromAsync(world.snapshots.list({ snapshotter, filters: [] }, call)),
+  ]
+  const before = await records()
+  const { lease } = await world.leases.create({ id: 'l', labels: {} }, call)
+  await pull(world, withCall(call, { lease: 'l' }), reference)
+  expect(await records()).toEqual(before)
+  const { resources } = await world.leases.listResources({ id: lease?.id ?? '' }, call)
+  const top = chainOf(image).at(-1)
+  expect(resources).toContainEqual({ id: top, type: `snapshots/${snapshotter}` })
+  expect(resources.filter(({ type }) => type === 'content')).toHaveLength(image.blobs.length)
 })

@@ -3,7 +3,7 @@ import { chainIds, type Descriptor } from '@flotilla/oci'
 import { type Call, hasCode, status, unknown } from '@flotilla/rpc'
 import { labels } from './content-labels.ts'
 import type { TransferDeps } from './deps.ts'
-import type { LayerEvents, LayerSnapshot } from './layer-snapshot.ts'
+import { isHeld, type LayerEvents, type LayerSnapshot, unpacked } from './layer-snapshot.ts'
 import { fetchesLayers, inheritedLabels, type PulledFrom, whereToFetch } from './remote-layers.ts'
 import { unpackApart } from './unpack-apart.ts'
 import { unpackRemote } from './unpack-remote.ts'
@@ -36,10 +36,13 @@ export async function unpack(deps: TransferDeps, request: UnpackRequest, call: C
     return { snapshotter, chainId, diffId, layer, parent, labels }
   })
   await deps.unpackings.removeAbandoned(deps, snapshotter, call)
+  const top = chain.at(-1)
   if (isRemote) await unpackRemote(deps, snapshots, request, call)
+  // What lies below a snapshot that stays does so too.
+  else if (top !== undefined && (await isHeld(deps, snapshotter, top, call)))
+    await noteUnpacked(deps, snapshots, request, call)
   else if (!(await unpackedApart(deps, driver, snapshots, request, call)))
     await unpackStacked(deps, snapshots, request, call)
-  const top = chain.at(-1)
   if (top !== undefined)
     await labels(deps, config.digest, { [`containerd.io/gc.ref.snapshot.${snapshotter}`]: top }, call)
 }
@@ -48,6 +51,19 @@ export async function unpack(deps: TransferDeps, request: UnpackRequest, call: C
 export async function driverOf(deps: TransferDeps, snapshotter: string, call: Call): Promise<Driver | undefined> {
   const { drivers } = await deps.drivers.list({}, call)
   return drivers.find(({ name }) => name === snapshotter)
+}
+
+/** Notes and tells of each layer that its snapshot is there, once the layer is. */
+async function noteUnpacked(
+  deps: TransferDeps,
+  snapshots: readonly LayerSnapshot[],
+  events: LayerEvents,
+  call: Call,
+): Promise<void> {
+  for (const snapshot of snapshots) {
+    await events.ready(snapshot.layer)
+    await unpacked(deps, snapshot, events, call)
+  }
 }
 
 /** False when the snapshotter wants them one upon the other. */
