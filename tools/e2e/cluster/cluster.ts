@@ -6,6 +6,7 @@ import { NodeStatus, NodesDefinition as Nodes, type NodesDefinition } from '@flo
 import { type Entry, LogDefinition } from '@flotilla/api/flotilla/events/v1/events'
 import { clientOf, connect, makeCall, type ServiceDefinition, type ServiceOf } from '@flotilla/rpc'
 import { type FaultyRegistry, startFaultyRegistry, tempWorld, until } from '@flotilla/testing'
+import { removeEmptyGroups } from '../harness/cgroups.ts'
 import { type CtrInvocation, type CtrResult, type RunningCtr, runCtr, startCtr } from '../harness/ctr.ts'
 import { runFlotilla } from '../harness/flotilla.ts'
 import { debian12, repository } from '../harness/versions.ts'
@@ -59,6 +60,8 @@ export async function startCluster(count = 3, tmpfs = true): Promise<Cluster> {
       throw new Error(`tools/cluster ${args.join(' ')}: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
+  // Groups go when the containers in them have gone.
+  stack.defer(() => removeEmptyGroups(namespace))
   stack.defer(async () => void (await tool('down')))
   const made = JSON.parse(await tool('up', '--nodes', String(count), '--log-level', 'debug')) as {
     gateway: string
