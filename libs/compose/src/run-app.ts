@@ -7,6 +7,7 @@ import { createBus } from '@flotilla/bus'
 import type { Config } from '@flotilla/config'
 import { startEmbeddedNats, startEmbeddedRedis } from '@flotilla/embedded'
 import { addReflection, createHealthService } from '@flotilla/health'
+import { joinControlGroup, setOomScore } from '@flotilla/linux'
 import { createLogger, type Logger, requestLog } from '@flotilla/log'
 import { clusterSecret, createMetadata } from '@flotilla/metadata'
 import { createMetrics } from '@flotilla/metrics'
@@ -66,6 +67,9 @@ async function start(
   readAgain: () => Config | undefined,
 ): Promise<void> {
   collectBuffersYoung()
+  // Before anything is started, which inherits both.
+  if (config.process.oomScore !== 0) setOomScore(config.process.oomScore)
+  if (config.process.cgroup !== '') joinControlGroup(config.process.cgroup)
   // Whoever is told to stop while it starts stops when it has started.
   const stopped = stopSignal()
   await using resources = new AsyncDisposableStack()

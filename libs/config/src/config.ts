@@ -87,6 +87,12 @@ export interface Config {
   readonly streamProcessors: readonly StreamProcessor[]
   /** Who owns the node socket. */
   readonly socket: { readonly uid: number; readonly gid: number }
+  readonly process: {
+    /** 0: as it was started. */
+    readonly oomScore: number
+    /** Path of a control group; '' for the one that it was started in. */
+    readonly cgroup: string
+  }
 }
 
 function hostAndPort(text: string): string {
@@ -219,7 +225,13 @@ function configOf({ options: values, services, ...tables }: Values): Config {
     proxyPlugins,
     streamProcessors: [...tables.streamProcessors.values()],
     socket: { uid: number('grpc.uid'), gid: number('grpc.gid') },
+    process: { oomScore: oomScore(number('oom_score')), cgroup: text('cgroup.path') },
   }
+}
+
+function oomScore(score: number): number {
+  if (score < -1000 || score > 1000) throw new ConfigError(`oom_score ${score} is not between -1000 and 1000`)
+  return score
 }
 
 function differs(text: string, plugins: readonly ProxyPlugin[]): string[] {

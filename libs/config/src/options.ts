@@ -47,6 +47,18 @@ export const options = [
     text: 'Unique name of this machine in the cluster; its host name when empty.',
   },
   {
+    path: 'oom_score',
+    kind: 'integer',
+    value: 0,
+    text: 'What the kernel adds to the score by which it chooses what to kill when memory is short, -1000 (never this) to 1000, for this process and its stores. 0: as it was started.',
+  },
+  {
+    path: 'cgroup.path',
+    kind: 'string',
+    value: '',
+    text: 'Control group that this process and its stores move to, made where it is not there. Empty: the one they were started in.',
+  },
+  {
     path: 'grpc.uid',
     kind: 'integer',
     value: 0,

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { tempWorld } from '@flotilla/testing'
 import { describe, expect, it } from 'vitest'
+import { removeEmptyGroups } from '../harness/cgroups.ts'
 import { startStandalone } from '../harness/standalone.ts'
 import { underTest } from '../harness/system.ts'
 import { repository } from '../harness/versions.ts'
@@ -46,5 +47,25 @@ describe.skipIf(underTest !== 'standalone')('the configuration file', () => {
     await using system = await startStandalone(world, ['--config', file])
     const { uid, gid, mode } = statSync(system.address)
     expect({ uid, gid, mode: mode & 0o777 }).toEqual({ uid: 0, gid: 65_534, mode: 0o660 })
+  })
+
+  it('moves the process and its stores to a control group, and gives them a score for when memory is short', async () => {
+    await using world = await tempWorld({ name: 'e2e-test' })
+    const group = `e2e-own-${process.pid}`
+    world.cleanup(() => removeEmptyGroups(group))
+    const file = world.join('containerd.toml')
+    writeFileSync(file, `version = 2\noom_score = 321\n[cgroup]\npath = "/${group}"\n`)
+    await using system = await startStandalone(world, ['--config', file])
+    const processes = await system.processes()
+    expect([...processes.keys()].toSorted()).toEqual(['main', 'nats-server', 'redis-server'])
+    for (const pid of processes.values()) {
+      expect(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8')).toBe('321\n')
+      const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8').split('\n')
+      const chosen = groups.filter((line) =>
+        (existsSync('/sys/fs/cgroup/cpuset') ? /:cpuset:|:memory:/ : /^0::/).test(line),
+      )
+      expect(chosen.length).toBeGreaterThan(0)
+      for (const line of chosen) expect(line).toMatch(new RegExp(`:/${group}$`))
+    }
   })
 })

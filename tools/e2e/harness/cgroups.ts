@@ -12,7 +12,8 @@ export function topGroups(): ReadonlySet<string> {
 
 /** runc removes a container's own control group, but not the namespace's above it; containerd leaves that too. */
 export function removeEmptyGroups(namespace: string): void {
-  for (const controller of foldersOf(root)) {
+  // With cgroup v2 alone there is one hierarchy, at the root itself.
+  for (const controller of ['.', ...foldersOf(root)]) {
     try {
       rmdirSync(`${root}/${controller}/${namespace}`)
     } catch {
