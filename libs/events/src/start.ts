@@ -77,6 +77,7 @@ const margin = 10_000
  * servers of a Redis Cluster answer in no order: there the log is read from some way before its end.
  */
 async function recordedNow(metadata: Metadata, namespaces: Iterable<string>) {
+  const begun = Date.now()
   const [outboxes, [state, time]] = await outboxEnds(metadata, namespaces, [
     ['hmget', stateKey, 'sequence', 'first'],
     ['eval', "return redis.call('TIME')", 1, stateKey],
@@ -85,12 +86,15 @@ async function recordedNow(metadata: Metadata, namespaces: Iterable<string>) {
   const [seconds, micros] = time as [string, string]
   const now = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000)
   const end = last ?? 0
+  const ordered = !isCluster(metadata.redis)
+  // The server that told the time may have done so after another recorded what this process wrote meanwhile.
+  const since = ordered ? now : Math.min(now, begun)
   return {
-    sequence: isCluster(metadata.redis) ? Math.max((first ?? 1) - 1, end - margin, 0) : end,
+    sequence: ordered ? end : Math.max((first ?? 1) - 1, end - margin, 0),
     includes(entry: LogEntry): boolean {
       const position = outboxes.get(entry.envelope.namespace)
       // Of a namespace that this process had not heard of then, only the time is known.
-      return position === undefined ? entry.recordedAt < now : compareIds(entry.outbox, position) <= 0
+      return position === undefined ? entry.recordedAt < since : compareIds(entry.outbox, position) <= 0
     },
   }
 }
