@@ -66,7 +66,8 @@ export class Cycle {
       if (!isAway(error)) failures.push(error)
       log(what, error)
     }
-    const looking = Date.now() >= this.#retryAt && (await this.#disks.isOwing())
+    // Who asks may know that a node is back; by itself it does not try for ever.
+    const looking = (asked || Date.now() >= this.#retryAt) && (await this.#disks.isOwing())
     if (looking) this.#retryAt = Date.now() + retryEvery
     // What was left undone long ago fails nobody's call today.
     const listed = looking ? await this.#disks.listDirectories(log) : undefined

@@ -99,7 +99,11 @@ suite(
           const home = kind.name === 'snapshots' ? snapshotDirectories(system) : blobDirectory(system)
           expect(listed).toBeGreaterThan(0)
           // What was half made or half removed goes in the background.
-          await until(`${listed} names in ${home}`, () => readdirSync(home).length <= listed)
+          await until(`${listed} names in ${home}`, () => {
+            const names = readdirSync(home)
+            if (names.length > listed) throw new Error(names.join(' '))
+            return true
+          })
           expect(readdirSync(home)).toHaveLength(listed)
         }
       },
