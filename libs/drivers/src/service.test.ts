@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createLogger } from '@flotilla/log'
 import { makeCall, notFound, status } from '@flotilla/rpc'
 import type { DriverKind, SnapshotDriver } from '@flotilla/snapshot-driver'
@@ -46,6 +46,26 @@ test('each driver has a directory named as the plugin; one that cannot be opened
       unavailable: 'no such kernel module',
       takesLabels: false,
     },
+  ])
+})
+
+test('ids go on after those of records where the counter is gone; one that cannot be read keeps its driver away', async () => {
+  await using world = await tempWorld({ name: 'drivers' })
+  const root = (name: string) => world.join(`io.containerd.snapshotter.v1.${name}`)
+  mkdirSync(root('broken'))
+  writeFileSync(`${root('broken')}/last-id`, 'many')
+  const drivers = await createDrivers({
+    root: world.path,
+    drivers: [kindOf('emptied'), kindOf('new'), kindOf('broken')],
+    logger,
+    highestRecordedId: async (name) => (name === 'new' ? 0 : 41),
+  })
+  expect(readFileSync(`${root('emptied')}/last-id`, 'utf8')).toBe('41\n')
+  expect(existsSync(root('new'))).toBe(false)
+  expect((await drivers.list({}, call)).drivers.map(({ unavailable }) => unavailable)).toEqual([
+    '',
+    '',
+    `${root('broken')}/last-id does not hold a number`,
   ])
 })
 

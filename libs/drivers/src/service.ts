@@ -29,14 +29,14 @@ interface Opened {
 
 async function open(kind: DriverKind, { root: daemonRoot, logger, highestRecordedId }: DriversDeps): Promise<Opened> {
   const root = join(daemonRoot, `io.containerd.snapshotter.v1.${kind.name}`)
-  const id = highestRecordedId && (await continueIds(root, () => highestRecordedId(kind.name)))
-  if (id !== undefined)
-    logger.warn(
-      { snapshotter: kind.name, root, id },
-      'directories of snapshots are gone that have records, up to this id',
-    )
   const described = { name: kind.name, root, exports: { ...(kind.exports ?? { root }) } }
   try {
+    const id = highestRecordedId && (await continueIds(root, () => highestRecordedId(kind.name)))
+    if (id !== undefined)
+      logger.warn(
+        { snapshotter: kind.name, root, id },
+        'directories of snapshots are gone that have records, up to this id',
+      )
     const driver = await kind.open(root, logger)
     const capabilities = [...driver.capabilities]
     const takesLabels = driver.relabel !== undefined

@@ -2,7 +2,10 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type MountInfo, mountInfo } from './mount-info.ts'
 
-/** Sets what the kernel adds to this process's score when it looks for something to kill; see proc(5), oom_score_adj. To lower it needs CAP_SYS_RESOURCE. */
+/**
+ * Sets what the kernel adds to this process's score when it looks for something to kill; see proc(5), oom_score_adj. To
+ * lower it needs CAP_SYS_RESOURCE.
+ */
 export function setOomScore(score: number): void {
   write('/proc/self/oom_score_adj', String(score))
 }

@@ -43,8 +43,8 @@ export async function update(
 }
 
 /**
- * Tells the driver which of the labels meant for it have changed. Whoever changes them meanwhile may be told of before us, so what the driver
- * was told last is compared with what the record says then.
+ * Tells the driver which of the labels meant for it have changed. Whoever changes them meanwhile may be told of before
+ * us, so what the driver was told last is compared with what the record says then.
  */
 export async function tellDriver(
   metadata: Metadata,
