@@ -12,7 +12,10 @@ import { type Version, versions } from './versions.ts'
 export interface Suite {
   readonly version: Version
   readonly system: () => System
-  /** One behaviour, within `timeout` milliseconds; the test's namespace is emptied afterwards and nothing of it may be left on the machine, and in a shared system no byte on its disk. */
+  /**
+   * One behaviour, within `timeout` milliseconds. The test's namespace is emptied afterwards, and nothing of it may be
+   * left on the machine, in a shared system no byte on its disk.
+   */
   test(name: string, body: (fixture: Fixture) => Promise<void>, timeout?: number): void
 }
 
