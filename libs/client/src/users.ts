@@ -25,7 +25,8 @@ const rowsOf = (text: string) =>
 
 /**
  * Whom `USER[:GROUP]` means in an image, each a number or a name; nobody named is root. Names are looked up in the files
- * of the image, which is asked for in that case only. A user by name has the groups that list it; one with a group named has that group only.
+ * of the image, which is asked for in that case only. A user by name has the groups that list it; one with a group named
+ * has that group only.
  *
  * @throws NOT_FOUND for a name that the image does not know
  */
