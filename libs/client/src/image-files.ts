@@ -1,5 +1,6 @@
-import { pipeline, Readable, type Transform } from 'node:stream'
+import { pipeline, Readable } from 'node:stream'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
+import { detectCompression } from '@flotilla/oci'
 import { failedPrecondition } from '@flotilla/rpc'
 import { extract, type Header } from 'tar-stream'
 import type { CallSettings } from './caller.ts'
@@ -82,21 +83,13 @@ async function* membersOf(client: Client, digest: string, settings: CallSettings
       })(),
       { objectMode: false },
     )
-    const decompressor = decompressorFor(start)
+    const compression = detectCompression(start)
     // Whichever of them ends badly destroys the others; the loop below then throws.
-    if (decompressor === undefined) pipeline(bytes, members, () => {})
-    else pipeline(bytes, decompressor, members, () => {})
+    if (compression === 'none') pipeline(bytes, members, () => {})
+    else pipeline(bytes, compression === 'gzip' ? createGunzip() : createZstdDecompress(), members, () => {})
     yield* members as AsyncIterable<Member>
   } finally {
     ending.abort()
     members.destroy()
   }
-}
-
-/** What a layer's first bytes ask for. */
-function decompressorFor(start: Uint8Array): Transform | undefined {
-  const begins = (...bytes: number[]) => bytes.every((byte, index) => start[index] === byte)
-  if (begins(0x1f, 0x8b)) return createGunzip()
-  const skippable = ((start[0] ?? 0) & 0xf0) === 0x50 && begins(start[0] ?? 0, 0x2a, 0x4d, 0x18)
-  return begins(0x28, 0xb5, 0x2f, 0xfd) || skippable ? createZstdDecompress() : undefined
 }

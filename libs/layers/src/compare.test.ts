@@ -17,10 +17,11 @@ import {
 import { createServer } from 'node:net'
 import { gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { lsetxattr, mkfifo, mountAll, unmountAll, utimens } from '@flotilla/linux'
+import type { Compression } from '@flotilla/oci/compression'
 import { generateTree, type TempWorld, tarOf, tempWorld } from '@flotilla/testing'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { describeTree } from './describe-tree.ts'
-import { type CompareRequest, type Compression, createLayerPool } from './index.ts'
+import { type CompareRequest, createLayerPool } from './index.ts'
 
 const pool = createLayerPool({ workers: 1 })
 afterAll(() => pool[Symbol.asyncDispose]())

@@ -4,23 +4,10 @@ import { pipeline } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
-
-export type Compression = 'none' | 'gzip' | 'zstd'
+import { detectCompression, magicLength } from '@flotilla/oci/compression'
 
 /** Bytes read, or handed on by a decompressor, at a time: large enough that the turns between threads do not count. */
 const chunkSize = 256 * 1024
-
-/** What a stream's first bytes say about its compression; a zstd stream may begin with a skippable frame. */
-export function detectCompression(start: Uint8Array): Compression {
-  if (start[0] === 0x1f && start[1] === 0x8b && start[2] === 0x08) return 'gzip'
-  const tail = start[1] === 0x2a && start[2] === 0x4d && start[3] === 0x18
-  if (start.length >= 8 && ((start[0] ?? 0) & 0xf0) === 0x50 && tail) return 'zstd'
-  if (start[0] === 0x28 && start[1] === 0xb5 && start[2] === 0x2f && start[3] === 0xfd) return 'zstd'
-  return 'none'
-}
-
-/** Bytes that {@link detectCompression} wants to see. */
-const magicLength = 8
 
 export interface LayerSource {
   /**

@@ -1,4 +1,5 @@
 export { chainIds, topChainId } from './chain-id.ts'
+export { type Compression, detectCompression } from './compression.ts'
 export { checkedDescriptor, type Descriptor, isDigest, refOf } from './descriptor.ts'
 export { sourcePrefix } from './labels.ts'
 export {

@@ -1,6 +1,15 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { chainIds, checkedDescriptor, isNonDistributable, kindOf, normalized, rankOf, topChainId } from './index.ts'
+import {
+  chainIds,
+  checkedDescriptor,
+  detectCompression,
+  isNonDistributable,
+  kindOf,
+  normalized,
+  rankOf,
+  topChainId,
+} from './index.ts'
 
 const digest = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`
 
@@ -70,4 +79,17 @@ describe('a descriptor of somebody', () => {
   ])('%s is refused', (_, value, message) => {
     expect(() => checkedDescriptor(value, 'it')).toThrow(message)
   })
+})
+
+test.each([
+  ['1f8b08', 'gzip'],
+  ['1f8b00', 'none'],
+  ['28b52ffd', 'zstd'],
+  // A skippable frame of zstd, which only its length tells from text.
+  ['572a4d1804000000', 'zstd'],
+  ['572a4d18', 'none'],
+  ['', 'none'],
+  ['75737461', 'none'],
+])('a stream that begins with %s is compressed as: %s', (start, compression) => {
+  expect(detectCompression(Buffer.from(start, 'hex'))).toBe(compression)
 })

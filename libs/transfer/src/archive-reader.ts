@@ -1,7 +1,7 @@
 import { posix } from 'node:path'
 import { pipeline, Readable } from 'node:stream'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
-import { detectCompression } from '@flotilla/layers'
+import { detectCompression } from '@flotilla/oci'
 import { type Call, failedPrecondition, invalidArgument, RpcError } from '@flotilla/rpc'
 import { extract, type Header } from 'tar-stream'
 import type { TransferDeps } from './deps.ts'

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Compression } from '../compression.ts'
+import type { Compression } from '@flotilla/oci/compression'
 import { tarTrailer } from '../tar/writer.ts'
 import { ChangeWriter } from './change-writer.ts'
 import { changes, isSelfContained, type UpperForm } from './changes.ts'

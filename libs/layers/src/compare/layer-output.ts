@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { createGzip, createZstdCompress } from 'node:zlib'
-import type { Compression } from '../compression.ts'
+import type { Compression } from '@flotilla/oci/compression'
 
 export interface CompareResult {
   /** Of the file written. */
