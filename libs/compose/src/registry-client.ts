@@ -1,14 +1,20 @@
 import { createRegistryClient, dockerConfigCredentials, type RegistryClient } from '@flotilla/registry'
 import type { Host } from './part.ts'
 
-/** The way to registries as the configuration has it; it goes with the host. */
+/** The way to registries as the configuration has it at each use; it goes with the host. */
 export function registryClient({ config, logger, own }: Pick<Host, 'config' | 'logger' | 'own'>): RegistryClient {
-  const { configPath, dockerConfig, maxDownloads } = config.registry
+  const { registry } = config
   return own(
     createRegistryClient({
-      hostsDir: configPath,
-      credentials: dockerConfig === '' ? [] : [dockerConfigCredentials(dockerConfig)],
-      maxDownloads,
+      get hostsDir() {
+        return registry.configPath
+      },
+      get credentials() {
+        return registry.dockerConfig === '' ? [] : [dockerConfigCredentials(registry.dockerConfig)]
+      },
+      get maxDownloads() {
+        return registry.maxDownloads
+      },
       logger,
       proxyEnv: process.env,
     }),

@@ -14,7 +14,7 @@ export interface TlsFiles {
   readonly key: string
 }
 
-/** The settings of one process. Paths are absolute. */
+/** The settings of one process. Paths are absolute. Those that may change while it runs are changed in place. */
 export interface Config {
   readonly root: string
   readonly state: string

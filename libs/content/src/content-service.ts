@@ -35,7 +35,8 @@ export interface ContentServiceDeps {
   readonly root: string
   /** Name of the node whose disk the root is on. */
   readonly nodeName: string
-  readonly policy: SharingPolicy
+  /** Asked for each writer that is opened. */
+  readonly policy: () => SharingPolicy
   readonly logger?: StoreLogger | undefined
   /** The other nodes of the cluster; absent for a machine alone. */
   readonly peers?: Peers | undefined

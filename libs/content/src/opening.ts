@@ -73,7 +73,7 @@ export async function openIngest(store: Store, call: Call, opening: Opening): Pr
 
 /** For callers over the network knowing a digest is no right to its bytes. */
 const policyFor = (store: Store, call: Call): SharingPolicy =>
-  call.metadata.has(callerHeader) ? 'isolated' : store.policy
+  call.metadata.has(callerHeader) ? 'isolated' : store.policy()
 
 async function begin(
   store: Store,

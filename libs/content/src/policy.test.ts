@@ -20,7 +20,7 @@ describe('under policy isolated', () => {
   }
   beforeAll(async () => {
     world = await contentWorld()
-    service = await world.open({ policy: 'isolated' })
+    service = await world.open({ policy: () => 'isolated' })
   })
   afterAll(async () => {
     await service?.[Symbol.asyncDispose]()

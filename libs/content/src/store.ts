@@ -27,7 +27,7 @@ export interface Store {
   readonly layout: Layout
   /** Name of the node whose disk this is. */
   readonly node: string
-  readonly policy: SharingPolicy
+  readonly policy: () => SharingPolicy
   readonly writers: Writers
   readonly digests: DigestLocks
   readonly adoptions: Adoptions

@@ -61,7 +61,7 @@ export async function applyBlob(
     return await applied
   })
   const path = syncPath(mounts)
-  if ((syncFs || deps.syncFs === true) && path !== undefined) await syncfs(path)
+  if ((syncFs || deps.syncFs?.() === true) && path !== undefined) await syncfs(path)
   return result
 }
 

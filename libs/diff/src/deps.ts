@@ -12,8 +12,8 @@ export interface DiffServiceDeps {
   readonly pool: LayerPool
   /** A directory of this service alone, for temporary mounts and layers in the making. Made when it is absent. */
   readonly tmpDir: string
-  /** Write the target's file system back after each Apply, as if every request had `sync_fs`. */
-  readonly syncFs?: boolean
+  /** Write the target's file system back after an Apply, as if the request had `sync_fs`; asked for each. */
+  readonly syncFs?: () => boolean
   /** External programs for media types that are not read here, such as encrypted layers. */
   readonly processors?: readonly StreamProcessor[]
 }

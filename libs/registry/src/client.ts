@@ -10,6 +10,7 @@ import { createRepository, type Repository } from './repository.ts'
 import { type Transcript, transcribed } from './transcript.ts'
 import { createTransport, type Patience } from './transport.ts'
 
+/** Where and how registries are reached; directories, credentials and the bound are read anew for each repository. */
 export interface RegistryClientOptions {
   /** Directories of per-host configuration (hosts.toml), separated by `:`; none unless given. */
   readonly hostsDir?: string | undefined
@@ -49,7 +50,7 @@ export interface RegistryClient extends AsyncDisposable {
 
 export function createRegistryClient(options: RegistryClientOptions): RegistryClient {
   const shared = createTransport(options.proxyEnv)
-  const slots = createSlots(options.maxDownloads)
+  const slots = createSlots(() => options.maxDownloads)
   const patience: Patience = { dial: 30_000, answer: 60_000, commit: 300_000, stall: 60_000, ...options.patience }
   const retry: RetryOptions = { attempts: 5, delay: 200, longest: 60_000, ...options.retry }
 

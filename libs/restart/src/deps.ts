@@ -12,6 +12,6 @@ export interface RestartDeps {
   /** Only containers of this node are looked after; it must have one monitor only. */
   readonly nodeName: string
   /** Milliseconds between two looks. */
-  readonly interval: number
+  readonly interval: () => number
   readonly logger: Logger
 }

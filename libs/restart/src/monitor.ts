@@ -30,7 +30,7 @@ export function createRestartMonitor(deps: RestartDeps): AsyncDisposable {
       await monitor
         .look(ended.signal)
         .catch((err: unknown) => deps.logger.warn({ err }, 'restart monitor cannot look now'))
-      await sleep(deps.interval, undefined, { signal: ended.signal }).catch(() => {})
+      await sleep(deps.interval(), undefined, { signal: ended.signal }).catch(() => {})
     }
   })()
   return {

@@ -6,8 +6,10 @@ export interface Slots {
   tryTake(): (() => void) | undefined
 }
 
-export function createSlots(count: number): Slots {
-  let free = count
+/** @param count how many there are; as a function it is asked each time, and may answer otherwise than before */
+export function createSlots(count: number | (() => number)): Slots {
+  const limit = typeof count === 'function' ? count : () => count
+  let taken = 0
   const waiting = new Set<() => void>()
 
   const release = () => {
@@ -15,17 +17,23 @@ export function createSlots(count: number): Slots {
     return () => {
       if (!held) return
       held = false
-      const [next] = waiting
-      if (next === undefined) free += 1
-      else {
-        waiting.delete(next)
-        next()
-      }
+      taken -= 1
+      serveWaiting()
+    }
+  }
+  const serveWaiting = () => {
+    for (const serve of waiting) {
+      if (taken >= limit()) return
+      waiting.delete(serve)
+      taken += 1
+      serve()
     }
   }
   const tryTake = () => {
-    if (free === 0) return undefined
-    free -= 1
+    // There may be more slots than before.
+    serveWaiting()
+    if (taken >= limit()) return undefined
+    taken += 1
     return release()
   }
 

@@ -24,6 +24,22 @@ test('slots go to those who wait in the order of asking; who gives up holds up n
   expect(order).toEqual(['second', 'third'])
 })
 
+test('of more slots those who wait hear when one is freed; of fewer none is given until enough are back', async () => {
+  let count = 1
+  const slots = createSlots(() => count)
+  const first = await slots.take()
+  const waiting = [slots.take(), slots.take()] as const
+  count = 2
+  first()
+  const held = await Promise.all(waiting)
+  expect(slots.tryTake()).toBeUndefined()
+  count = 1
+  held[0]()
+  expect(slots.tryTake()).toBeUndefined()
+  held[1]()
+  expect(slots.tryTake()).toBeDefined()
+})
+
 test('turns of one key follow one another, those of others do not wait; who gives up holds up nobody', async () => {
   const turns = new Turns()
   const first = await turns.take('a')

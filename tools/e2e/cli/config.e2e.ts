@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { tempWorld } from '@flotilla/testing'
 import { describe, expect, it } from 'vitest'
 import { removeEmptyGroups } from '../harness/cgroups.ts'
+import { runCtr } from '../harness/ctr.ts'
 import { startStandalone } from '../harness/standalone.ts'
 import { underTest } from '../harness/system.ts'
-import { repository } from '../harness/versions.ts'
+import { debian12, repository } from '../harness/versions.ts'
 
 const standalone = (...args: string[]) => spawnSync(join(repository, 'tools/standalone'), args, { encoding: 'utf8' })
 
@@ -47,6 +48,37 @@ describe.skipIf(underTest !== 'standalone')('the configuration file', () => {
     await using system = await startStandalone(world, ['--config', file])
     const { uid, gid, mode } = statSync(system.address)
     expect({ uid, gid, mode: mode & 0o777 }).toEqual({ uid: 0, gid: 65_534, mode: 0o660 })
+  })
+
+  it('is read again at SIGHUP: some of it holds at once, the rest waits, and a bad one changes nothing', async () => {
+    await using world = await tempWorld({ name: 'e2e-test' })
+    const file = world.join('flotilla.toml')
+    writeFileSync(file, '[content]\nsharing_policy = "shared"\n')
+    await using system = await startStandalone(world, ['--config', file])
+    const { address, logs } = system
+    const main = (await system.processes()).get('main') ?? 0
+    const policy = async () =>
+      /policy +(\w+)/i.exec((await runCtr({ address, version: debian12, args: ['plugins', 'ls', '-d'] })).stdout)?.[1]
+    expect(await policy()).toBe('shared')
+
+    writeFileSync(
+      file,
+      '[content]\nsharing_policy = "isolated"\n[events]\nretention_hours = 1\n[gc]\npause_threshold = 0.1\n',
+    )
+    process.kill(main, 'SIGHUP')
+    await expect.poll(policy, { timeout: 30_000 }).toBe('isolated')
+    const told = readFileSync(logs[0] ?? '', 'utf8')
+      .split('\n')
+      .find((line) => line.includes('configuration read again'))
+    expect(JSON.parse(told ?? '{}')).toMatchObject({
+      taken: ['sharingPolicy', 'gc.pauseThreshold'],
+      waiting: ['events.retentionHours'],
+    })
+
+    writeFileSync(file, 'sharing_policy = "shared"\n')
+    process.kill(main, 'SIGHUP')
+    await expect.poll(() => readFileSync(logs[0] ?? '', 'utf8'), { timeout: 30_000 }).toContain('the old one holds')
+    expect(await policy()).toBe('isolated')
   })
 
   it('moves the process and its stores to a control group, and gives them a score for when memory is short', async () => {

@@ -23,7 +23,7 @@ export const content: Part = {
         metadata,
         root: config.root,
         nodeName: config.nodeName,
-        policy: config.sharingPolicy,
+        policy: () => config.sharingPolicy,
         logger,
         plugin: plugin && pluginClient(host, ContentDefinition, plugin),
         peers: config.cluster.advertise === '' ? undefined : contentPeers(host, registries),

@@ -19,7 +19,7 @@ export const diff: Part = {
       blobs: client(LocalBlobsDefinition),
       pool,
       tmpDir: join(config.state, 'diff'),
-      syncFs: config.diff.syncFs,
+      syncFs: () => config.diff.syncFs,
       processors: config.streamProcessors,
     }
     const service = createDiffService(deps)

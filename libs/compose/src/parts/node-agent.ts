@@ -122,7 +122,7 @@ export const nodeAgent: Part = {
         snapshots: client(SnapshotsDefinition),
         namespaces: () => metadata.namespaceNames(),
         nodeName: name,
-        interval: config.restart.interval,
+        interval: () => config.restart.interval,
         logger,
       })
       own(monitor)

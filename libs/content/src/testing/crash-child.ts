@@ -13,7 +13,7 @@ import { createContentService } from '../index.ts'
 const [url = '', root = '', mode = '', seed = ''] = process.argv.slice(2)
 const tell = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`)
 const metadata = await createMetadata({ url, origin: 'node-1' })
-const { content } = await createContentService({ metadata, root, nodeName: 'node-1', policy: 'shared' })
+const { content } = await createContentService({ metadata, root, nodeName: 'node-1', policy: () => 'shared' })
 const call = makeCall({ namespace: 'crash' })
 tell({ ready: true })
 

@@ -28,7 +28,7 @@ export async function contentWorld(): Promise<ContentWorld> {
     world,
     root: world.path,
     open: (changes) =>
-      createContentService({ metadata, root: world.path, nodeName: 'node-1', policy: 'shared', ...changes }),
+      createContentService({ metadata, root: world.path, nodeName: 'node-1', policy: () => 'shared', ...changes }),
     async createLease(namespace, id) {
       const lease = Lease.fromPartial({ id })
       await metadata.transact(namespace, {

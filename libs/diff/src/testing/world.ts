@@ -33,7 +33,7 @@ export async function diffWorld(processors: StreamProcessor[] = [], proxied = fa
   const metadata = stack.use(await createMetadata({ url: redis.url, origin: 'test' }))
   const plugin = proxied ? await startPlugin(stack, world) : undefined
   const store = stack.use(
-    await createContentService({ metadata, root: world.join('root'), nodeName: 'n1', policy: 'shared', plugin }),
+    await createContentService({ metadata, root: world.join('root'), nodeName: 'n1', policy: () => 'shared', plugin }),
   )
   const { content, blobs } = store
   const pool = stack.use(createLayerPool({ workers: 2 }))
@@ -69,7 +69,7 @@ export async function diffWorld(processors: StreamProcessor[] = [], proxied = fa
 async function startPlugin(stack: AsyncDisposableStack, world: TempWorld): Promise<ServiceOf<ContentDefinition>> {
   const redis = stack.use(await startRedis({ relaxed: true }))
   const metadata = stack.use(await createMetadata({ url: redis.url, origin: 'plugin' }))
-  const options = { metadata, root: world.join('plugin'), nodeName: 'plugin', policy: 'shared' } as const
+  const options = { metadata, root: world.join('plugin'), nodeName: 'plugin', policy: () => 'shared' as const }
   const { content } = stack.use(await createContentService(options))
   const server = stack.use(createRpcServer())
   server.add(ContentDefinition, content)

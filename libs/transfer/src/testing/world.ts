@@ -68,7 +68,7 @@ export async function transferWorld(
   const metadata = stack.use(await createMetadata({ url: redis.url, origin: node }))
   const logger = createLogger({ level: 'error', name: 'test' })
   const root = world.join('root')
-  const store = stack.use(await createContentService({ metadata, root, nodeName: node, policy: 'shared' }))
+  const store = stack.use(await createContentService({ metadata, root, nodeName: node, policy: () => 'shared' }))
   const { content, blobs } = store
   const drivers = stack.use(await createDrivers({ root, drivers: [overlayfs(), ...more], logger, protection: 0 }))
   const snapshots = createSnapshotsService({ metadata, drivers: () => drivers, localNode: node })
