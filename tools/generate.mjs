@@ -1,7 +1,7 @@
 // Generates libs/api/src/gen from proto/: TypeScript for every message and service, and the descriptor set that the
 // reflection service answers from.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -14,4 +14,18 @@ const buf = (...args) => execFileSync(join(bin, 'buf'), args, { cwd: join(root, 
 rmSync(gen, { recursive: true, force: true })
 mkdirSync(gen, { recursive: true })
 buf('generate')
+// The generated code copies what is bytes. Of blobs, which have many of them, a message gives a part of the memory that
+// it was read from.
+const content = join(gen, 'containerd/services/content/v1/content.ts')
+const text = readFileSync(content, 'utf8')
+const copies = 'Buffer.from(reader.bytes())'
+if (!text.includes(copies)) throw new Error(`${content} does not copy bytes any more, as ${copies}`)
+writeFileSync(
+  content,
+  text.replaceAll(copies, 'partOf(reader.bytes())').concat(`
+function partOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+`),
+)
 buf('build', '.', '-o', join(gen, 'descriptors.binpb'))

@@ -3,7 +3,7 @@ import type { ContentDefinition } from '@flotilla/api/containerd/services/conten
 import type { LocalBlobsDefinition } from '@flotilla/api/flotilla/content/v1/content'
 import type { BlobsDefinition as PeerBlobsDefinition } from '@flotilla/api/flotilla/peer/v1/peer'
 import type { Metadata } from '@flotilla/metadata'
-import { requireNamespace, type ServiceOf, unavailable } from '@flotilla/rpc'
+import { keepsNoRequest, requireNamespace, type ServiceOf, unavailable } from '@flotilla/rpc'
 import { Adoptions } from './adoptions.ts'
 import { info, list, remove, update } from './catalogue.ts'
 import { parseDigest } from './digest.ts'
@@ -107,7 +107,7 @@ export async function createContentService(deps: ContentServiceDeps): Promise<Co
       read: streaming((request, call) => read(store, request, call)),
       status: answering((request, call) => status(store, request, call)),
       listStatuses: answering((request, call) => listStatuses(store, request, call)),
-      write: streaming((requests, call) => write(store, requests, call)),
+      write: keepsNoRequest(streaming((requests, call) => write(store, requests, call))),
       abort: answering((request, call) => abort(store, request, call)),
     },
     blobs: {

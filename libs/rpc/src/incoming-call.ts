@@ -39,6 +39,8 @@ export class IncomingCall implements StreamTaker {
   /** Milliseconds since the epoch. */
   readonly deadline: number | undefined
   taker: CallTaker | undefined
+  /** Whether a request's memory is used again when the next one is taken. */
+  reusesMemory = false
   readonly #stream: Stream
   readonly #reader: MessageReader
   /** Bytes of the request that was taken last. */
@@ -84,6 +86,7 @@ export class IncomingCall implements StreamTaker {
       const done = this.#taken
       this.#taken = 0
       if (done > 0) this.#stream.consumed(done)
+      if (done > 0 && this.reusesMemory) this.#reader.reuse()
       const taken = this.#reader.take()
       if (taken) this.#taken = taken.size
       else if (this.#ended && !this.#reader.empty) throw internal('a message that is cut off')

@@ -38,6 +38,7 @@ export {
   type RpcServerOptions,
 } from './server.ts'
 export {
+  keepsNoRequest,
   type MethodDefinition,
   methodsOf,
   type ServiceDefinition,

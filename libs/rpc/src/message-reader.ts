@@ -13,7 +13,19 @@ export interface MessageSource {
   expect(bytes: number): boolean
 }
 
+/** Bytes from which on a message's memory is worth using again. */
+const worthReusing = 4096
+
 const nothing: Buffer = Buffer.alloc(0)
+
+/** A message as far as it came. */
+interface Head {
+  readonly bytes: Buffer
+  length: number
+  readonly compressed: boolean
+  /** What `bytes` are a part of, where nothing else is in it. */
+  readonly memory?: Buffer
+}
 
 /**
  * Cuts the data of a call into messages. A message is made of the bytes, and decompressed, when it is taken and not
@@ -23,11 +35,15 @@ export class MessageReader {
   readonly #encoding: string
   readonly #source: MessageSource
   /** The next message as far as it came. */
-  #head: { readonly bytes: Buffer; length: number; readonly compressed: boolean } | undefined
+  #head: Head | undefined
   /** What came behind it: owned memory, in use from `#start` to `#end`. */
   #rest: Buffer = nothing
   #start = 0
   #end = 0
+  /** Memory that a message was in, for the next one. */
+  #spare: Buffer = nothing
+  /** That of the message taken last. */
+  #lent: Buffer | undefined
 
   /**
    * @param encoding how messages with a set flag are compressed
@@ -62,7 +78,7 @@ export class MessageReader {
     }
     if (bytes.length === 0) return
     // Most calls are one message in one piece.
-    if (this.#head === undefined && !this.more) bytes = bytes.subarray(this.#begin(bytes))
+    if (this.#head === undefined && !this.more) bytes = bytes.subarray(this.#begin(bytes, false))
     if (bytes.length > 0) this.#keep(bytes)
     if (this.#head === undefined) this.#beginFromRest()
   }
@@ -72,22 +88,29 @@ export class MessageReader {
     const head = this.#head
     if (head === undefined || !this.ready) return undefined
     this.#head = undefined
+    this.#lent = head.memory
     this.#beginFromRest()
     const message = head.compressed ? decompressed(head.bytes, this.#encoding) : head.bytes
     return { message, size: prefixBytes + head.length }
   }
 
+  /** Uses the memory of the message that was taken last for the next ones: nobody looks at it any more. */
+  reuse(): void {
+    if (this.#lent !== undefined && this.#lent.length >= worthReusing) this.#spare = this.#lent
+    this.#lent = undefined
+  }
+
   #beginFromRest(): void {
     if (!this.more) return
-    this.#start += this.#begin(this.#rest.subarray(this.#start, this.#end))
+    this.#start += this.#begin(this.#rest.subarray(this.#start, this.#end), true)
     if (!this.more) {
       this.#rest = nothing
       this.#start = this.#end = 0
     }
   }
 
-  /** Begins a message with these bytes, and says how many of them belong to it. */
-  #begin(bytes: Buffer): number {
+  /** Begins a message with these bytes, to be kept if they are `ours`, and says how many of them belong to it. */
+  #begin(bytes: Buffer, ours: boolean): number {
     if (bytes.length < prefixBytes) return 0
     const flag = bytes[0] ?? 0
     const size = bytes.readUInt32BE(1)
@@ -95,12 +118,15 @@ export class MessageReader {
     if (size > maxMessageBytes) throw tooLarge(size)
     const end = prefixBytes + size
     if (bytes.length >= end) {
-      this.#head = { bytes: bytes.subarray(prefixBytes, end), length: size, compressed: flag === 1 }
+      const message = bytes.subarray(prefixBytes, end)
+      this.#head = { bytes: ours ? message : Buffer.from(message), length: size, compressed: flag === 1 }
       return end
     }
     if (!this.#source.expect(end - bytes.length)) return 0
-    const whole = Buffer.allocUnsafeSlow(size)
-    this.#head = { bytes: whole, length: bytes.copy(whole, 0, prefixBytes), compressed: flag === 1 }
+    const memory = this.#spare.length >= size ? this.#spare : Buffer.allocUnsafeSlow(size)
+    this.#spare = nothing
+    const whole = memory.subarray(0, size)
+    this.#head = { bytes: whole, length: bytes.copy(whole, 0, prefixBytes), compressed: flag === 1, memory }
     return bytes.length
   }
 

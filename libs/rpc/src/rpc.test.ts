@@ -1,3 +1,4 @@
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -5,7 +6,8 @@ import {
   ContentDefinition,
   InfoResponse,
   type ReadContentResponse,
-  type WriteContentRequest,
+  WriteContentRequest,
+  WriteContentResponse,
 } from '@flotilla/api/containerd/services/content/v1/content'
 import { type Client, Metadata } from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -16,6 +18,7 @@ import {
   clientOf,
   connect,
   createRpcServer,
+  keepsNoRequest,
   makeCall,
   notFound,
   type RpcServer,
@@ -26,6 +29,10 @@ import {
   unavailable,
   validateIdentifier,
 } from './index.ts'
+
+const request = WriteContentRequest.fromPartial({})
+const answer = WriteContentResponse.fromPartial({})
+const hashOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 type Content = ServiceOf<typeof ContentDefinition>
 
@@ -54,6 +61,34 @@ describe('a service over gRPC', () => {
     channel = connect(address)
     return clientOf(ContentDefinition, channel)
   }
+
+  it.each([true, false])('uses the memory of requests again only where a method keeps none (%s)', async (again) => {
+    const sizes = [200_000, 5_000, 40_000, 199_000, 0, 1_000_000, 20, 300_000]
+    const sent = sizes.map((size) => randomBytes(size))
+    const memories = new Set<ArrayBufferLike>()
+    const kept: Uint8Array[] = []
+    const seen: Buffer[] = []
+    const write: Content['write'] = async function* (requests) {
+      for await (const { data, offset } of requests) {
+        if (data.length >= 40_000) memories.add(data.buffer)
+        seen.push(Buffer.from(data))
+        kept.push(data)
+        yield { ...answer, offset }
+      }
+    }
+    const client = await start({ write: again ? keepsNoRequest(write) : write })
+    const turns = Array.from({ length: sent.length + 1 }, () => Promise.withResolvers<void>())
+    const requests = async function* () {
+      for (const [index, data] of sent.entries()) {
+        yield { ...request, offset: index, data }
+        await turns[index]?.promise
+      }
+    }
+    for await (const { offset } of client.write(requests(), makeCall())) turns[offset]?.resolve()
+    expect(seen.map(hashOf)).toEqual(sent.map(hashOf))
+    expect(memories.size).toBe(again ? 2 : 5)
+    if (!again) expect(kept.map(hashOf)).toEqual(sent.map(hashOf))
+  })
 
   it('carries namespace, lease and metadata to the method', async () => {
     let seen: Call | undefined

@@ -24,7 +24,7 @@ import { IncomingCall } from './incoming-call.ts'
 import { bindServer } from './listen.ts'
 import { maxMessageBytes } from './message-reader.ts'
 import { RunningCall } from './running-call.ts'
-import { type MethodDefinition, methodsOf, type ServiceDefinition } from './service.ts'
+import { doesKeepNoRequest, type MethodDefinition, methodsOf, type ServiceDefinition } from './service.ts'
 import type { TlsIdentity } from './tls.ts'
 
 /** Milliseconds for the words that a call was cut to reach its client. */
@@ -102,6 +102,8 @@ interface Registration {
   readonly method: MethodDefinition
   readonly requestStream: boolean
   readonly responseStream: boolean
+  /** See `keepsNoRequest`. */
+  readonly reusesMemory: boolean
   readonly handler: Handler
   readonly codec: Codec
 }
@@ -171,6 +173,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   ): Promise<void> {
     const { codec, definition, handler, method, responseStream } = registration
     const started = performance.now()
+    incoming.reusesMemory = registration.reusesMemory
     const current = new RunningCall(incoming)
     running.add(current)
     peer.working++
@@ -211,10 +214,12 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
       const implementation = service as Record<string, Handler | undefined>
       for (const [key, method] of methodsOf(definition)) {
         const { requestStream, responseStream } = method
+        const own = implementation[key]
         const handler =
-          implementation[key]?.bind(service) ??
-          (() => Promise.reject(unimplemented(`${definition.fullName}.${method.name}`)))
-        register(definition, { method, requestStream, responseStream, handler, codec: typedCodec(method) })
+          own?.bind(service) ?? (() => Promise.reject(unimplemented(`${definition.fullName}.${method.name}`)))
+        const reusesMemory = own !== undefined && doesKeepNoRequest(own)
+        const codec = typedCodec(method)
+        register(definition, { method, requestStream, responseStream, reusesMemory, handler, codec })
       }
     },
     addRaw(definition, handle) {
@@ -222,7 +227,8 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
         const { requestStream, responseStream } = method
         const about = { path: pathOf(definition, method), requestStream, responseStream }
         const handler: Handler = (requests, call) => handle(about, requests as AsyncIterable<Buffer>, call)
-        register(definition, { method, requestStream: true, responseStream: true, handler, codec: rawCodec })
+        const passing = { requestStream: true, responseStream: true, reusesMemory: false, codec: rawCodec }
+        register(definition, { method, handler, ...passing })
       }
     },
     async listen(address, { owner, tls } = {}) {

@@ -35,6 +35,9 @@ const greetingLimit = 20_000
 const lingerLimit = 500
 const lastWordsLimit = 10_000
 
+/** Bytes from which on memory that was read into is freed at once. */
+const chunkWorthFreeing = 16 * 1024
+
 const nothing: Buffer = Buffer.alloc(0)
 
 const setting = { tableSize: 1, push: 2, maxStreams: 3, initialWindow: 4, maxFrame: 5, maxList: 6 } as const
@@ -242,6 +245,7 @@ export class Connection implements FrameTaker {
     if (this.#over) return
     try {
       this.#reader.read(chunk)
+      free(chunk)
     } catch (error) {
       this.#sayGoodbye(error instanceof ConnectionError ? error.code : errorCode.internal)
       this.#out.flush()
@@ -342,14 +346,15 @@ export class Connection implements FrameTaker {
       if (part.length < 5) throw new ConnectionError(errorCode.frameSize, 'headers without their priority')
       part = part.subarray(5)
     }
-    this.#block = { stream: id, flags, parts: [part], size: part.length }
-    if ((flags & flag.endHeaders) !== 0) this.#finishBlock()
+    const whole = (flags & flag.endHeaders) !== 0
+    this.#block = { stream: id, flags, parts: [whole ? part : Buffer.from(part)], size: part.length }
+    if (whole) this.#finishBlock()
   }
 
   #continueBlock(flags: number, id: number, payload: Buffer): void {
     const block = this.#block
     if (block?.stream !== id) throw new ConnectionError(errorCode.protocol, 'a continuation of nothing')
-    block.parts.push(payload)
+    block.parts.push(Buffer.from(payload))
     block.size += payload.length
     // Empty pieces cost too.
     if (block.size + block.parts.length > maxBlockBytes)
@@ -461,6 +466,16 @@ export class Connection implements FrameTaker {
     requireSize(payload, 8)
     if ((flags & flag.ack) === 0) this.#out.sendSoon(frameOf(frame.ping, flag.ack, 0, payload))
   }
+}
+
+/**
+ * Frees what a socket read without waiting for a collection of garbage, each of which marks the whole heap. Smaller
+ * chunks do not bring one about.
+ */
+function free(chunk: Buffer): void {
+  if (chunk.length < chunkWorthFreeing || chunk.length < chunk.buffer.byteLength) return
+  // Absent from Node 20.
+  if (chunk.buffer instanceof ArrayBuffer) chunk.buffer.transfer?.(0)
 }
 
 function requireSize(payload: Buffer, size: number): void {

@@ -70,17 +70,18 @@ export class ConnectionError extends Error {
 
 /** Told of each frame as it comes. */
 export interface FrameTaker {
-  /** A piece of a data frame without padding; `last` with the frame's end. Pieces are not copied. */
+  /** A piece of a data frame without padding; `last` with the frame's end. Its memory is not the taker's to keep. */
   data(stream: number, piece: Buffer, flags: number, last: boolean): void
   /** Whether it takes no more for now. */
   readonly resting: boolean
-  /** Any other frame, whole, and padded data. */
+  /** Any other frame, whole, and padded data. The same goes for its memory. */
   whole(type: number, flags: number, stream: number, payload: Buffer): void
 }
 
 /**
  * Cuts what a client sends into frames. What comes while the taker rests is kept until it is asked to read on, with
- * whatever came or with nothing. Throws a {@link ConnectionError} for what is no HTTP/2.
+ * whatever came or with nothing. Throws a {@link ConnectionError} for what is no HTTP/2. What it was given to read is
+ * the giver's again when that returns.
  */
 export class FrameReader {
   readonly #taker: FrameTaker
@@ -107,7 +108,7 @@ export class FrameReader {
       const came = Math.min(bytes.length, preface.length)
       if (bytes.compare(preface, 0, came, 0, came) !== 0) throw new ConnectionError(errorCode.protocol, 'no HTTP/2')
       if (bytes.length < preface.length) {
-        this.#kept = bytes
+        this.#kept = kept.length === 0 ? Buffer.from(bytes) : bytes
         return
       }
       this.#greeted = true
@@ -144,7 +145,8 @@ export class FrameReader {
       this.#taker.whole(type, flags, stream, bytes.subarray(at + headBytes, end))
       at = end
     }
-    this.#kept = bytes.subarray(at)
+    const rest = bytes.subarray(at)
+    this.#kept = kept.length === 0 ? Buffer.from(rest) : rest
   }
 }
 

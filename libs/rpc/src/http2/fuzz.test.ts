@@ -21,6 +21,7 @@ import {
   statusOf,
   uint32,
 } from '../testing/raw-client.ts'
+import { FrameReader } from './frames.ts'
 import { HeaderDecoder } from './hpack.ts'
 
 // The same mutations in every run.
@@ -181,13 +182,59 @@ it('finds the same messages however they are cut, and when more bytes may come o
       const piece = Buffer.from(bytes.subarray(at, at + length))
       reader.push(piece)
       at += length
+      piece.fill(0xee)
       if (random(2) === 0) take()
-      if (reader.ready === false) piece.fill(0xee)
+      if (random(3) === 0) reader.reuse()
     }
     take()
     expect(found.map((each) => each.toString('base64'))).toEqual(wanted.map((each) => each.toString('base64')))
     expect([size, reader.empty]).toEqual([bytes.length, true])
   }
+})
+
+it('finds the same frames however they are cut, in memory that is used for something else afterwards', () => {
+  const random = randomly(17)
+  const bytes = Buffer.concat([
+    greeting,
+    ...Array.from({ length: 400 }, () => {
+      const type = [0, 0, 1, 6, 9, 99][random(6)] as number
+      const payload = Buffer.alloc(random(3) === 0 ? random(16_385) : random(30), random(256))
+      return frame(type, random(3) === 0 ? 8 : 0, 1 + random(9), payload)
+    }),
+  ])
+  const framesOf = (piece: () => number) => {
+    const found: string[] = []
+    let data = ''
+    const reader = new FrameReader(
+      {
+        // Rests now and then, and goes on with the next piece.
+        get resting() {
+          return random(5) === 0
+        },
+        data(stream, part, flags, last) {
+          data += part.toString('latin1')
+          if (!last) return
+          found.push(`data ${stream} ${flags} ${data}`)
+          data = ''
+        },
+        whole: (type, flags, stream, payload) =>
+          void found.push(`${type} ${stream} ${flags} ${payload.toString('latin1')}`),
+      },
+      16_384,
+    )
+    for (let at = 0; at < bytes.length; ) {
+      const chunk = Buffer.from(bytes.subarray(at, at + piece()))
+      at += chunk.length
+      reader.read(chunk)
+      chunk.fill(0xee)
+    }
+    for (let left = 2_000; left > 0; left--) reader.read(Buffer.alloc(0))
+    return found
+  }
+  const whole = framesOf(() => bytes.length)
+  expect(whole).toHaveLength(401)
+  for (let round = 0; round < 20; round++)
+    expect(framesOf(() => 1 + (random(2) === 0 ? random(40) : random(70_000)))).toEqual(whole)
 })
 
 it('refuses any wrong message with a status', () => {
