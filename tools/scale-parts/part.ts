@@ -7,7 +7,7 @@ import { commandClient, createBus, serveCommands } from '@flotilla/bus'
 import { announce, createPresence } from '@flotilla/cluster'
 import { createEventsService } from '@flotilla/events'
 import { createLogger } from '@flotilla/log'
-import { createMetadata } from '@flotilla/metadata'
+import { claimNodeName, createMetadata } from '@flotilla/metadata'
 import { makeCall, type ServiceOf } from '@flotilla/rpc'
 import type { Answer, Order } from './orders.ts'
 
@@ -42,7 +42,8 @@ async function startAgents(count: number): Promise<void> {
     const name = nameOf(index)
     const own = await createBus({ url: nats, name })
     serveCommands(own.nats, name, NodeTasksDefinition, tasks as ServiceOf<typeof NodeTasksDefinition>)
-    await announce({ nats: own.nats, metadata, name, describe: async () => record(name), logger })
+    await claimNodeName(metadata, name, name)
+    await announce({ nats: own.nats, metadata, name, holder: name, describe: async () => record(name), logger })
     // Nodes do not start in step.
     await sleep(1_500 / count)
   }

@@ -1,5 +1,5 @@
 import { Node, NodeStatus } from '@flotilla/api/flotilla/cluster/v1/nodes'
-import { fromMillis, type Metadata, registerNode, writeNodeRecord } from '@flotilla/metadata'
+import { fromMillis, type Metadata, registerNode } from '@flotilla/metadata'
 import type { NatsConnection } from 'nats'
 import { announceEvery, askSubject, presenceSubject } from './presence.ts'
 
@@ -10,16 +10,23 @@ export interface Announcement {
   readonly nats: NatsConnection
   readonly metadata: Metadata
   readonly name: string
+  /** What this machine has the name as, from joining. */
+  readonly holder: string
   /** The node as it is now. */
   readonly describe: () => Promise<Node>
-  readonly logger: { warn(about: object, message: string): void }
+  readonly logger: Record<'error' | 'warn', (about: object, message: string) => void>
 }
 
-/** Says that the node is there, again and again, until it is disposed: then it says that the node leaves. */
+/**
+ * Says that the node is there, again and again, until it is disposed: then it says that the node leaves. A node that was
+ * removed meanwhile, or whose name went to another machine, falls silent: its containers run on, for nobody to see.
+ */
 export async function announce(announcement: Announcement): Promise<AsyncDisposable> {
-  const { describe, logger, metadata, name, nats } = announcement
+  const { describe, holder, logger, metadata, name, nats } = announcement
   let recordedAt = Number.NEGATIVE_INFINITY
   let over = false
+  /** Whether the name is not this machine's any more. */
+  let out = false
 
   async function say(status: NodeStatus): Promise<void> {
     const node = { ...(await describe()), name, status, seenAt: fromMillis(Date.now()) }
@@ -28,10 +35,11 @@ export async function announce(announcement: Announcement): Promise<AsyncDisposa
     const leaves = status === NodeStatus.NODE_STATUS_NOT_READY
     if (!leaves && performance.now() - recordedAt < recordEvery) return
     recordedAt = performance.now()
-    await Promise.all([registerNode(metadata, name), writeNodeRecord(metadata, name, bytes)])
+    out = !(await registerNode(metadata, name, holder, bytes))
+    if (out) logger.error({ node: name }, 'this node was removed from the cluster, or another machine has its name')
   }
   const sayReady = async () => {
-    if (over) return
+    if (over || out) return
     try {
       await say(NodeStatus.NODE_STATUS_READY)
     } catch (err) {
@@ -47,6 +55,7 @@ export async function announce(announcement: Announcement): Promise<AsyncDisposa
       over = true
       clearInterval(timer)
       asked.unsubscribe()
+      if (out) return
       await say(NodeStatus.NODE_STATUS_NOT_READY).catch((err: unknown) =>
         logger.warn({ err, node: name }, 'could not take leave'),
       )

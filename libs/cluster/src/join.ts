@@ -4,8 +4,16 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { Node, NodeStatus } from '@flotilla/api/flotilla/cluster/v1/nodes'
 import { subjectToken } from '@flotilla/bus'
-import { claimNodeName, type Metadata, nodeRecord, takeOverNodeName, toMillis } from '@flotilla/metadata'
-import { alreadyExists } from '@flotilla/rpc'
+import {
+  claimNodeName,
+  type Metadata,
+  nobody,
+  nodeRecord,
+  takeOverNodeName,
+  toMillis,
+  wasRemoved,
+} from '@flotilla/metadata'
+import { alreadyExists, failedPrecondition, unavailable } from '@flotilla/rpc'
 import type { NatsConnection } from 'nats'
 
 /** Milliseconds that the holder of a name has to say so. */
@@ -23,17 +31,30 @@ export interface Joining {
   readonly root: string
 }
 
+/** A name that this machine has. Disposing it stops answering for the name; the machine keeps it. */
+export interface Membership extends Disposable {
+  /** What the machine has the name as. */
+  readonly holder: string
+}
+
 /**
  * Takes the node's name for this machine, or rather for its root directory: a restart finds its name again, also after
- * kill -9. Disposing it stops answering for the name; the machine keeps it.
+ * kill -9.
  *
- * @throws ALREADY_EXISTS when another machine has the name and is there, or was a moment ago
+ * @throws ALREADY_EXISTS when another machine has the name and is there, or was a moment ago; FAILED_PRECONDITION when
+ *   the node was removed, and with it the records of what its root directory holds
  */
-export async function joinCluster({ metadata, name, nats, root }: Joining): Promise<Disposable> {
+export async function joinCluster({ metadata, name, nats, root }: Joining): Promise<Membership> {
   const mine = identity(root)
+  if (await wasRemoved(metadata, mine))
+    throw failedPrecondition(
+      `this machine was removed from the cluster, and what it had is not recorded any more: empty ${root} to join again`,
+    )
   for (;;) {
     const holder = await claimNodeName(metadata, name, mine)
     if (holder === mine) break
+    if (holder === nobody)
+      throw unavailable(`node name "${name}" is being removed from the cluster: when that is done it can be had again`)
     await requireGone(metadata, nats, name, holder)
     if (await takeOverNodeName(metadata, name, holder, mine)) break
   }
@@ -42,7 +63,7 @@ export async function joinCluster({ metadata, name, nats, root }: Joining): Prom
       if (!error) message.respond(Buffer.from(mine))
     },
   })
-  return { [Symbol.dispose]: () => answers.unsubscribe() }
+  return { holder: mine, [Symbol.dispose]: () => answers.unsubscribe() }
 }
 
 /** What a machine is known by: made once, kept in its root directory. */

@@ -1,7 +1,8 @@
 import type { Node, NodesDefinition } from '@flotilla/api/flotilla/cluster/v1/nodes'
-import { type Metadata, removeNode, setCordoned } from '@flotilla/metadata'
+import { expelNode, type Metadata, removeNode, setCordoned } from '@flotilla/metadata'
 import { failedPrecondition, invalidArgument, notFound, type ServiceOf } from '@flotilla/rpc'
 import { type DrainDeps, drain } from './drain.ts'
+import { forgetDisk } from './forget-disk.ts'
 import type { Presence } from './presence.ts'
 
 export interface NodesDeps extends Omit<DrainDeps, 'metadata'> {
@@ -75,6 +76,9 @@ export function createNodesService(deps: NodesDeps): ServiceOf<NodesDefinition> 
     async remove({ name }) {
       await get(name)
       if (await presence.isReady(name)) throw failedPrecondition(`node "${name}" is ready`)
+      // A machine that comes back in between does not become a node again with half its records.
+      await expelNode(metadata, name)
+      await forgetDisk(metadata, name)
       await removeNode(metadata, name)
       return {}
     },

@@ -7,6 +7,8 @@ export {
   claimNodeName,
   clusterSecret,
   cordonedNodes,
+  expelNode,
+  nobody,
   nodeNames,
   nodeRecord,
   nodeRecords,
@@ -14,7 +16,7 @@ export {
   removeNode,
   setCordoned,
   takeOverNodeName,
-  writeNodeRecord,
+  wasRemoved,
 } from './nodes.ts'
 export type { Check, LoggedEvent, OutboxEvent, Outcome, Plan, Write } from './plan.ts'
 export { encode, eventOf, type Update, updateRecord } from './records.ts'
@@ -26,6 +28,7 @@ export {
   eventStateKey,
   keyOf,
   leaseTable,
+  mountsTable,
   namespaceIndexKey,
   namespaceLogKey,
   parseResourceMember,

@@ -44,6 +44,7 @@ export const leaseTable = (id: string): string => `lease:${id}`
 export const snapshotTable = (node: string, snapshotter: string): string => `snapshots:${node}/${snapshotter}`
 export const childrenTable = (node: string, snapshotter: string): string => `children:${node}/${snapshotter}`
 export const trashTable = (node: string, snapshotter: string): string => `trash:${node}/${snapshotter}`
+export const mountsTable = (node: string): string => `mounts:${node}`
 
 /** The Redis key of a table. */
 export const keyOf = (namespace: string, table: string): string => `fl:{${namespace}}:${table}`

@@ -10,6 +10,7 @@ import {
   encode,
   type Metadata,
   maskedKey,
+  mountsTable,
   now,
   tables,
   toMillis,
@@ -51,7 +52,7 @@ export type MountsService = ServiceOf<typeof MountsDefinition> & AsyncDisposable
 /** The activations of one node; first mends what an earlier run left. */
 export async function createMountsService(deps: MountsDeps): Promise<MountsService> {
   const { directory, logger, metadata, nodeName, roots } = deps
-  const table = `mounts:${nodeName}`
+  const table = mountsTable(nodeName)
   const missing = (name: string) => notFound(`mount "${name}"`)
   const place = (id: string) => join(directory, id)
 

@@ -18,13 +18,18 @@ export interface Located {
   readonly nodeName: string
 }
 
-/** Finds the container of a task. NOT_FOUND as the containers service words it. */
+/** Finds the container of a task. NOT_FOUND as the containers service words it, also when its node was removed. */
 export async function locate(deps: TasksDeps, id: string, call: Call): Promise<Located> {
   requireNamespace(call)
   const { container } = await deps.containers.get({ id }, call)
   if (!container) throw notFound(`container "${id}"`)
   const nodeName = container.labels[nodeLabel] ?? deps.localNode
-  await requireReady(deps, nodeName)
+  try {
+    await requireReady(deps, nodeName)
+  } catch (error) {
+    if ((await deps.nodes()).includes(nodeName)) throw error
+    throw notFound(`task ${id}: node "${nodeName}", which had it, was removed from the cluster`)
+  }
   return { container, node: deps.node(nodeName), nodeName }
 }
 

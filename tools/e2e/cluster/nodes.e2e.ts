@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { TaskExit } from '@flotilla/api/containerd/events/events'
+import { SnapshotRemove, TaskExit } from '@flotilla/api/containerd/events/events'
 import type { Entry } from '@flotilla/api/flotilla/events/v1/events'
 import { toMillis } from '@flotilla/metadata'
 import { buildImage, until } from '@flotilla/testing'
@@ -183,5 +183,37 @@ describe('nodes that come and go', () => {
     }>
     expect(new Set(mine.map(({ node }) => node))).toEqual(new Set(['b']))
     expect(mine.at(-1)?.topic).toBe('/tasks/exit')
+  })
+
+  it('removed: its snapshots and tasks are no more, its containers can go; the machine gets in again with an emptied root', async () => {
+    await ctr('c', 'containers', 'create', reference, 'left', 'sleep', '100000')
+    const early = await cluster.flotilla(['nodes', 'remove', 'c'])
+    expect([early.code, early.stderr]).toEqual([1, expect.stringContaining('node "c" is ready')])
+
+    await cluster.tell('kill', 'c')
+    await cluster.sees('a', 'c', false, 10_000)
+    const seen = (await cluster.events('a', 0)).at(-1)?.sequence ?? 0
+    expect(await cluster.flotilla(['nodes', 'remove', 'c'])).toMatchObject({ code: 0, stderr: '' })
+    expect((await cluster.flotilla(['nodes', '-o', 'json'])).stdout).not.toContain('"c"')
+    const removed = (await cluster.events('b', seen + 1)).flatMap(({ envelope }) =>
+      envelope?.topic === '/snapshot/remove'
+        ? [SnapshotRemove.decode(envelope.event?.value ?? Buffer.alloc(0)).key]
+        : [],
+    )
+    // The image's layer too.
+    expect(removed.toSorted()).toEqual(['left', expect.stringMatching(/^sha256:/)])
+
+    expect(await lines('a', 'containers', 'ls', '-q')).toContain('left')
+    const told = await cluster.run('a', ['tasks', 'kill', 'left'])
+    expect([told.code, told.stderr]).toEqual([1, expect.stringContaining('node "c", which had it, was removed')])
+    await ctr('a', 'containers', 'rm', 'left')
+
+    await expect(cluster.tell('start', 'c')).rejects.toThrow(
+      /removed from the cluster.*empty .*\/c\/root to join again/,
+    )
+    rmSync(join(cluster.dir, 'c/root'), { recursive: true })
+    await cluster.tell('start', 'c')
+    await cluster.sees('a', 'c', true, 5_000)
+    expect(await ctr('c', 'run', '--rm', reference, 'anew', 'echo', 'anew')).toBe('anew\n')
   })
 })

@@ -7,6 +7,7 @@ import { Status } from '@flotilla/api/containerd/v1/types/types'
 import { hasCode, makeCall, status } from '@flotilla/rpc'
 import { buildImage, until } from '@flotilla/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { printing } from '../harness/printing.ts'
 import { type Cluster, namespace, startCluster } from './cluster.ts'
 
 describe('tasks of three nodes', () => {
@@ -24,7 +25,7 @@ describe('tasks of three nodes', () => {
     await cluster.ctr('b', 'run', '-d', reference, 'short', 'sleep', '100000')
     expect(await cluster.ctr('a', 'tasks', 'ls')).toMatch(/^short +\d+ +RUNNING$/m)
     expect(await cluster.ctr('a', 'tasks', 'metrics', 'short')).toContain('short')
-    expect(await cluster.ctr('a', 'tasks', 'exec', '--exec-id', 'e1', 'short', 'echo', 'hello from afar')).toBe(
+    expect(await cluster.ctr('a', 'tasks', 'exec', '--exec-id', 'e1', 'short', ...printing('hello from afar'))).toBe(
       'hello from afar\n',
     )
     const failing = await cluster.run('a', [

@@ -3,6 +3,7 @@ import { until } from '@flotilla/testing'
 import { expect } from 'vitest'
 import type { Fixture } from '../harness/fixture.ts'
 import { lastLine, rowsOf } from '../harness/output.ts'
+import { printing } from '../harness/printing.ts'
 import { suite } from '../harness/suite.ts'
 
 /** A container of the shared image that sleeps; gives its pid. */
@@ -33,9 +34,13 @@ suite(
     test('exec prints, gives the status, knows directory and user', async (fixture) => {
       const { ctr, run } = fixture
       await sleeper(fixture)
-      expect(await ctr('tasks', 'exec', '--exec-id', 'e', 'one', 'echo', 'from', 'exec')).toBe('from exec\n')
+      expect(await ctr('tasks', 'exec', '--exec-id', 'e', 'one', ...printing('from exec'))).toBe('from exec\n')
       const args = ['tasks', 'exec', '--exec-id', 'e', '--cwd', '/tmp', '--user', '65534', 'one', 'sh', '-c']
-      expect(await run([...args, 'id -u; pwd; exit 3'])).toEqual({ code: 3, stdout: '65534\n/tmp\n', stderr: '' })
+      expect(await run([...args, 'id -u; pwd; sleep 0.3; exit 3'])).toEqual({
+        code: 3,
+        stdout: '65534\n/tmp\n',
+        stderr: '',
+      })
       expect(await run(['tasks', 'exec', '--exec-id', 'e', 'one', 'cat'], { input: 'piped' })).toMatchObject({
         stdout: 'piped',
       })

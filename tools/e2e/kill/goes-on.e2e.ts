@@ -4,6 +4,7 @@ import { until } from '@flotilla/testing'
 import { describe, expect } from 'vitest'
 import { connectTo } from '../harness/clients.ts'
 import { rowsOf } from '../harness/output.ts'
+import { printing } from '../harness/printing.ts'
 import { suite } from '../harness/suite.ts'
 import { crash, patience, places } from './places.ts'
 import { type Ticker, tickerStatus, tickToFifo, tickToFile } from './ticker.ts'
@@ -27,7 +28,7 @@ suite(
           expect(rowsOf(await ctr('tasks', 'ls')).sort()).toEqual(tickers.map(running).sort())
           for (const ticker of tickers) {
             await ticker.goesOn()
-            expect(await ctr('tasks', 'exec', '--exec-id', 'x', ticker.id, 'echo', 'inside')).toBe('inside\n')
+            expect(await ctr('tasks', 'exec', '--exec-id', 'x', ticker.id, ...printing('inside'))).toBe('inside\n')
             await ctr('tasks', 'kill', '--signal', 'SIGTERM', ticker.id)
             await until(`${ticker.id} to stop`, async () =>
               rowsOf(await ctr('tasks', 'ls')).some(([id, , state]) => id === ticker.id && state === 'STOPPED'),

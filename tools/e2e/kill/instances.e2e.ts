@@ -4,6 +4,7 @@ import { systemSnapshot, tempWorld, until } from '@flotilla/testing'
 import { expect } from 'vitest'
 import { runCtr } from '../harness/ctr.ts'
 import { rowsOf } from '../harness/output.ts'
+import { printing } from '../harness/printing.ts'
 import { suite } from '../harness/suite.ts'
 import { startSystem, underTest } from '../harness/system.ts'
 import { repository } from '../harness/versions.ts'
@@ -41,7 +42,7 @@ suite(
         await everyServiceAnswers(system)
         expect(rowsOf(await ctr('tasks', 'ls'))).toEqual([['one', String(one.pid), 'RUNNING']])
         await one.goesOn()
-        expect(await ctr('tasks', 'exec', '--exec-id', 'x', 'one', 'echo', 'inside')).toBe('inside\n')
+        expect(await ctr('tasks', 'exec', '--exec-id', 'x', 'one', ...printing('inside'))).toBe('inside\n')
       },
       patience,
     )
@@ -74,7 +75,7 @@ suite(
         await there('images', 'rm', '--sync', reference)
         expect(rowsOf(await ctr('tasks', 'ls'))).toEqual([['one', pid, 'RUNNING']])
         expect(await ctr('images', 'ls', '-q')).toBe(`${reference}\n`)
-        expect(await ctr('tasks', 'exec', '--exec-id', 'x', 'one', 'echo', 'inside')).toBe('inside\n')
+        expect(await ctr('tasks', 'exec', '--exec-id', 'x', 'one', ...printing('inside'))).toBe('inside\n')
       },
       patience,
     )

@@ -139,7 +139,7 @@ export const nodeAgent: Part = {
       runtimes: () => installedRuntimes(env.PATH ?? ''),
     })
     whenListening(async () => {
-      own(await announce({ nats: bus.nats, metadata, name, describe, logger }))
+      own(await announce({ nats: bus.nats, metadata, name, holder: membership.holder, describe, logger }))
     })
   },
 }
