@@ -46,8 +46,13 @@ function command(
     if (call.signal.aborted) return reject(call.signal.reason)
     const id = randomUUID()
     let timer: NodeJS.Timeout | undefined
-    const settle = (finish: () => void) => {
+    let lastLook: NodeJS.Immediate | undefined
+    const stopWatching = () => {
       clearTimeout(timer)
+      clearImmediate(lastLook)
+    }
+    const settle = (finish: () => void) => {
+      stopWatching()
       call.signal.removeEventListener('abort', onAbort)
       inbox.unsubscribe()
       finish()
@@ -64,9 +69,15 @@ function command(
       )
     }
     const watch = () => {
-      clearTimeout(timer)
+      stopWatching()
       const left = call.deadline === undefined ? Number.POSITIVE_INFINITY : call.deadline - Date.now()
-      timer = setTimeout(giveUp, Math.max(0, Math.min(silenceLimit, left)))
+      // Timers come before sockets: when it was this process that did nothing for so long, the answer is still to be read.
+      timer = setTimeout(
+        () => {
+          lastLook = setImmediate(giveUp)
+        },
+        Math.max(0, Math.min(silenceLimit, left)),
+      )
     }
     const onAbort = () => {
       if (!nats.isClosed()) nats.publish(cancelSubject(node), id)

@@ -1,8 +1,12 @@
-import { CollectorDefinition } from '@flotilla/api/flotilla/gc/v1/gc'
+import { once } from 'node:events'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import { CollectorDefinition, CollectResponse } from '@flotilla/api/flotilla/gc/v1/gc'
 import { failedPrecondition, makeCall, status } from '@flotilla/rpc'
 import { startNats } from '@flotilla/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Bus, commandClient, createBus, serveCommands } from './index.ts'
+import { commandSubject } from './subject.ts'
 
 const answer = { images: 1, content: 2, snapshots: 3, ingests: 4, leases: 5 }
 
@@ -56,6 +60,29 @@ describe('a command to a node', () => {
       collect: () => new Promise((resolve) => setTimeout(() => resolve(answer), 4_000)),
     })
     await expect(commandClient(bus.nats, 'slow', CollectorDefinition).collect({}, makeCall())).resolves.toEqual(answer)
+  }, 20_000)
+
+  it('is answered although the caller itself did nothing for longer than the silence limit', async () => {
+    const node = new Worker(new URL('./testing/node-thread.ts', import.meta.url), {
+      workerData: {
+        url: server.url,
+        subject: commandSubject('beside', CollectorDefinition.fullName, CollectorDefinition.methods.collect.name),
+        answer: CollectResponse.encode(CollectResponse.fromPartial(answer)).finish(),
+      },
+    })
+    try {
+      await once(node, 'message')
+      const answered = commandClient(bus.nats, 'beside', CollectorDefinition).collect({}, makeCall())
+      answered.catch(() => {})
+      // The command leaves; its answer comes while nobody reads.
+      await sleep(100)
+      // Where the next to come are timers.
+      await turn()
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4_000)
+      expect(await answered).toEqual(answer)
+    } finally {
+      await node.terminate()
+    }
   }, 20_000)
 
   it('is cancelled on the node when the caller leaves', async () => {
