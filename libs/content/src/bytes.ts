@@ -23,6 +23,14 @@ export interface StoredIngest {
   readonly total: number
 }
 
+/** Where the bytes of a piece go. */
+export interface Room {
+  /** All are filled, in this order. */
+  readonly places: readonly Uint8Array[]
+  /** Bytes in all of them. */
+  readonly length: number
+}
+
 /**
  * Where the bytes of blobs and ingests are: files of this node (`disk-bytes.ts`), or another program's
  * (`proxied-bytes.ts`). It knows nothing of records, and leaves it to its callers that an ingest has one writer and that
@@ -33,6 +41,16 @@ export interface Bytes {
   size(digest: Digest): Promise<number | undefined>
   /** Bytes `start` to `end` of a blob, which has that many. NOT_FOUND, before the first piece, when it is not there. */
   read(digest: Digest, start: number, end: number, signal: AbortSignal): AsyncGenerator<Buffer>
+  /**
+   * The same into memory of the caller's, who is asked for a room for each piece: the piece at `from`, of at most so many
+   * bytes. Absent where bytes come in pieces of their own.
+   */
+  readInto?<R extends Room>(
+    digest: Digest,
+    start: number,
+    end: number,
+    roomFor: (from: number, most: number) => R,
+  ): AsyncGenerator<R>
   /** The blob's file, for readers on this node; undefined where there are no files. */
   file(digest: Digest): string | undefined
   /** The digest of a blob's bytes by another algorithm than that of its name. */

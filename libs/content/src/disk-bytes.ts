@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, linkSync, openSync, read as readCallback, renameSync, statSync } from 'node:fs'
+import { closeSync, linkSync, openSync, readv as readCallback, renameSync, statSync } from 'node:fs'
 import { opendir, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { errnoOf } from '@flotilla/linux'
 import { dataLoss, notFound } from '@flotilla/rpc'
-import { type Adopted, type Bytes, type IngestBytes, isAdopted, type Owner } from './bytes.ts'
+import { type Adopted, type Bytes, type IngestBytes, isAdopted, type Owner, type Room } from './bytes.ts'
 import { copyBlob } from './copy-blob.ts'
 import { algorithms, type Digest, digestOfFile } from './digest.ts'
 import type { DirectorySync } from './directory-sync.ts'
@@ -60,29 +60,40 @@ export function diskBytes(layout: Layout, directories: DirectorySync, node: stri
     await directories.sync(layout.blobs(digest.algorithm))
   }
 
+  /** While one piece goes out the next one is read. */
+  async function* readInto<R extends Room>(
+    digest: Digest,
+    start: number,
+    end: number,
+    roomFor: (from: number, most: number) => R,
+  ): AsyncGenerator<R> {
+    const fd = openBlob(digest)
+    const readFrom = async (from: number) => fill(fd, digest, from, roomFor(from, end - from))
+    let pending = readFrom(start)
+    try {
+      for (let at = start; at < end; ) {
+        const room = await pending
+        at += room.length
+        if (at < end) {
+          pending = readFrom(at)
+          // Its failure is told when its turn comes, which may be never.
+          pending.catch(() => {})
+        }
+        yield room
+      }
+    } finally {
+      // Closing under a read would let it end in a file that got the same number meanwhile.
+      await pending.catch(() => {})
+      closeSync(fd)
+    }
+  }
+
   return {
     size: async (digest) => statSync(layout.blob(digest), { throwIfNoEntry: false })?.size,
-    // While one piece goes out the next one is read.
     async *read(digest, start, end) {
-      const fd = openBlob(digest)
-      let pending = readPiece(fd, digest, start, end)
-      try {
-        for (let at = start; at < end; ) {
-          const data = await pending
-          at += data.length
-          if (at < end) {
-            pending = readPiece(fd, digest, at, end)
-            // Its failure is told when its turn comes, which may be never.
-            pending.catch(() => {})
-          }
-          yield data
-        }
-      } finally {
-        // Closing under a read would let it end in a file that got the same number meanwhile.
-        await pending.catch(() => {})
-        closeSync(fd)
-      }
+      for await (const { data } of readInto(digest, start, end, ownRoom)) yield data
     },
+    readInto,
     file: (digest) => layout.blob(digest),
     ingestFile: (owner) => dataFile(directoryOf(owner)),
     hash: (digest, size, algorithm, signal) => hashBlob(layout.blob(digest), size, algorithm, signal),
@@ -137,9 +148,27 @@ export function diskBytes(layout: Layout, directories: DirectorySync, node: stri
   }
 }
 
-async function readPiece(fd: number, digest: Digest, at: number, end: number): Promise<Buffer> {
-  const data = Buffer.allocUnsafe(Math.min(pieceBytes, end - at))
-  const { bytesRead } = await readAt(fd, data, 0, data.length, at)
-  if (bytesRead === 0) throw dataLoss(`content ${digest.text} ends at ${at} bytes, too early`)
-  return bytesRead === data.length ? data : data.subarray(0, bytesRead)
+function ownRoom(_from: number, most: number): Room & { readonly data: Buffer } {
+  const data = Buffer.allocUnsafe(Math.min(pieceBytes, most))
+  return { data, places: [data], length: data.length }
+}
+
+/** Reads all that the room takes. */
+async function fill<R extends Room>(fd: number, digest: Digest, from: number, room: R): Promise<R> {
+  for (let done = 0; done < room.length; ) {
+    const { bytesRead } = await readAt(fd, done === 0 ? room.places : without(room.places, done), from + done)
+    if (bytesRead === 0) throw dataLoss(`content ${digest.text} ends at ${from + done} bytes, too early`)
+    done += bytesRead
+  }
+  return room
+}
+
+/** Places without so many bytes at their beginning. */
+function without(places: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let left = bytes
+  return places.flatMap((place) => {
+    const skipped = Math.min(left, place.length)
+    left -= skipped
+    return skipped === place.length ? [] : [place.subarray(skipped)]
+  })
 }

@@ -1,3 +1,4 @@
+import type { AnswerRooms } from './answer-rooms.ts'
 import { failedPrecondition } from './errors.ts'
 import { validateIdentifier } from './identifier.ts'
 
@@ -16,6 +17,8 @@ export interface Call {
   readonly deadline: number | undefined
   /** All other text metadata, names in lower case. */
   readonly metadata: ReadonlyMap<string, string>
+  /** Memory for answers with many bytes; absent where no server of this process sends them. */
+  readonly rooms?: AnswerRooms | undefined
 }
 
 export interface CallOptions {

@@ -1,5 +1,6 @@
 import { internal, type RpcError, resourceExhausted, status, toRpcError } from './errors.ts'
 import type { GrpcHeaders } from './grpc-headers.ts'
+import type { FramedBytes } from './http2/framed-bytes.ts'
 import { errorCode } from './http2/frames.ts'
 import { type Field, headerBlock } from './http2/hpack.ts'
 import type { Stream, StreamTaker } from './http2/stream.ts'
@@ -101,11 +102,16 @@ export class IncomingCall implements StreamTaker {
    * Sends a message; false when the next one should wait until it is drained. RESOURCE_EXHAUSTED when too much waits for
    * a client that does not take what it asked for.
    */
-  write(message: Buffer): boolean {
+  write(message: Buffer | FramedBytes): boolean {
     if (this.#finished) return true
-    if (this.#stream.connection.unsent + message.length > maxUnsentBytes)
+    const size = Buffer.isBuffer(message) ? message.length : message.left
+    if (this.#stream.connection.unsent + size > maxUnsentBytes)
       throw resourceExhausted(`more than ${maxUnsentBytes} bytes of answers wait for their client to take them`)
     this.#open()
+    if (!Buffer.isBuffer(message)) {
+      this.#stream.write(message)
+      return this.#stream.unsent === 0
+    }
     const bytes = Buffer.allocUnsafe(prefixBytes + (message.length < 4096 ? message.length : 0))
     bytes[0] = 0
     bytes.writeUInt32BE(message.length, 1)

@@ -1,5 +1,7 @@
+import type { AnswerRooms } from './answer-rooms.ts'
 import type { Call } from './call.ts'
 import { canceled, type RpcError } from './errors.ts'
+import type { FramedBytes } from './http2/framed-bytes.ts'
 import type { CallTaker, IncomingCall } from './incoming-call.ts'
 
 const nobody = () => {}
@@ -20,11 +22,12 @@ export class RunningCall implements CallTaker {
   #working = 0
   #idle = () => {}
 
-  constructor(incoming: IncomingCall) {
+  /** @param rooms for the answers of a method that has many */
+  constructor(incoming: IncomingCall, rooms: AnswerRooms | undefined) {
     const { deadline, headers } = incoming
     const { lease, metadata, namespace } = headers
     this.#incoming = incoming
-    this.call = { namespace, lease, metadata, signal: this.#controller.signal, deadline }
+    this.call = { namespace, lease, metadata, signal: this.#controller.signal, deadline, rooms }
     incoming.taker = this
   }
 
@@ -96,7 +99,7 @@ export class RunningCall implements CallTaker {
   }
 
   /** Sends answers as fast as the client takes them. Rejects when the call was cut. */
-  async send(answers: AsyncIterable<unknown>, encode: (answer: unknown) => Buffer): Promise<void> {
+  async send(answers: AsyncIterable<unknown>, encode: (answer: unknown) => Buffer | FramedBytes): Promise<void> {
     const iterator = answers[Symbol.asyncIterator]()
     const { signal } = this.call
     let finished = false

@@ -4,6 +4,7 @@ import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { type Admit, type Caller, plainly } from './admission.ts'
+import { AnswerRooms, takeLaidOut } from './answer-rooms.ts'
 import type { Call } from './call.ts'
 import { checked, checkedOne, filtered, filteredOne, within } from './checked.ts'
 import { type Codec, rawCodec, typedCodec } from './codec.ts'
@@ -121,6 +122,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   const connections = new Set<Connection>()
   const running = new Set<RunningCall>()
   const admit = options.admit ?? plainly
+  const rooms = new AnswerRooms()
 
   function register(definition: ServiceDefinition, registration: Omit<Registration, 'definition'>): void {
     services.add(definition.fullName)
@@ -174,10 +176,10 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
     const { codec, definition, handler, method, responseStream } = registration
     const started = performance.now()
     incoming.reusesMemory = registration.reusesMemory
-    const current = new RunningCall(incoming)
+    const current = new RunningCall(incoming, responseStream ? rooms : undefined)
     running.add(current)
     peer.working++
-    const encode = (answer: unknown) => sized(codec.responseSerialize(answer))
+    const encode = (answer: unknown) => takeLaidOut(answer) ?? sized(codec.responseSerialize(answer))
     let { call } = current
     let failure: RpcError | undefined
     try {

@@ -7,7 +7,9 @@ import {
   type FrameTaker,
   flag,
   frame,
+  frameBytes,
   frameOf,
+  headBytes,
   numberFrame,
   unpadded,
   writeHead,
@@ -17,8 +19,6 @@ import { Outbox } from './outbox.ts'
 import { WindowPool } from './receive-window.ts'
 import { Stream } from './stream.ts'
 
-/** What both sides may send in one frame: the protocol's default, which we do not change. */
-const frameBytes = 16 * 1024
 const defaultWindow = 65_535
 const largestWindow = 0x7fff_ffff
 /** Bytes received of all streams after which the connection's window is opened again. What streams hold has its own bounds. */
@@ -27,6 +27,8 @@ const refill = 256 * 1024 * 1024
 export const maxStreams = 10_000
 /** Streams that one connection begins in one turn of the event loop, so that others get theirs. */
 const streamsOfTurn = 128
+/** Bytes that a stream sends at once, so that the others of its connection get their turn. */
+const framesOfTurn = 512 * 1024
 /** Largest header block, packed. */
 const maxBlockBytes = 64 * 1024
 /** Milliseconds for a client to begin. */
@@ -154,9 +156,12 @@ export class Connection implements FrameTaker {
     this.#socket.destroy()
   }
 
-  /** Sends bytes of frames at the end of this turn of the event loop. */
-  send(bytes: Buffer): void {
-    this.#out.send(bytes)
+  /**
+   * Sends bytes of frames at the end of this turn of the event loop.
+   * @param out told when the kernel has them
+   */
+  send(bytes: Buffer, out?: () => void): void {
+    this.#out.send(bytes, out)
   }
 
   /** Sends a header block, in as many frames as it takes. */
@@ -178,21 +183,23 @@ export class Connection implements FrameTaker {
   /** Sends what windows and socket allow of the data that a stream has; the rest follows when they allow more. */
   sendData(stream: Stream): void {
     while (stream.unsent > 0 && stream.sendWindow > 0 && this.#sendWindow > 0 && !this.#out.full) {
-      const length = Math.min(stream.unsent, stream.sendWindow, this.#sendWindow, this.#maxFrame)
+      const most = Math.min(stream.sendWindow, this.#sendWindow)
+      const length = stream.sendFrames(Math.min(most, framesOfTurn)) || this.#sendFrame(stream, most)
       stream.sendWindow -= length
       this.#sendWindow -= length
-      const head = Buffer.allocUnsafe(9)
-      writeHead(head, 0, length, frame.data, 0, stream.id)
-      this.send(head)
-      for (let left = length; left > 0; ) {
-        const piece = stream.takeUnsent(left)
-        left -= piece.length
-        this.send(piece)
-      }
     }
     // One whose own window is closed hears from its client when it is opened.
     if (stream.unsent > 0 && stream.sendWindow > 0) this.#waiting.add(stream)
     else this.#waiting.delete(stream)
+  }
+
+  #sendFrame(stream: Stream, most: number): number {
+    const length = Math.min(most, this.#maxFrame, stream.unsentOfFrame)
+    const head = Buffer.allocUnsafe(headBytes)
+    writeHead(head, 0, length, frame.data, 0, stream.id)
+    this.send(head)
+    stream.sendPieces(length)
+    return length
   }
 
   /** Says that the client may send so many bytes more of a stream. */

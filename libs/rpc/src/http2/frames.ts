@@ -33,6 +33,9 @@ export const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 
 export const headBytes = 9
 
+/** What both sides may send in one frame: the protocol's default, which we do not change. */
+export const frameBytes = 16 * 1024
+
 /** A frame's head, and its payload where that is small. */
 export function frameOf(type: number, flags: number, stream: number, payload: Buffer): Buffer {
   const bytes = Buffer.allocUnsafe(headBytes + payload.length)

@@ -21,6 +21,8 @@ export class Outbox {
   readonly #socket: Socket
   #pieces: Buffer[] = []
   #bytes = 0
+  /** Told when the kernel has these pieces. */
+  #outs: (() => void)[] = []
   #scheduled = false
   #later: NodeJS.Timeout | undefined
   #full = false
@@ -53,9 +55,13 @@ export class Outbox {
     return this.#choked
   }
 
-  /** Sends bytes at the end of this turn. */
-  send(bytes: Buffer): void {
+  /**
+   * Sends bytes at the end of this turn.
+   * @param out told when nobody needs their memory any more; not when the socket is closed before
+   */
+  send(bytes: Buffer, out?: () => void): void {
     if (this.#closed) return
+    if (out !== undefined) this.#outs.push(out)
     this.#pieces.push(bytes)
     this.#bytes += bytes.length
     if (this.#bytes > flushBytes) this.flush()
@@ -83,12 +89,15 @@ export class Outbox {
     this.#later = undefined
     if (this.#pieces.length === 0 || this.#closed) return
     const [socket, pieces] = [this.#socket, this.#pieces]
+    const out = this.#out()
     this.#pieces = []
     if (pieces.length === 1 || this.#bytes <= 4 * smallBytes) {
-      this.#full = !socket.write(pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces, this.#bytes))
+      this.#full = !socket.write(pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces, this.#bytes), out)
     } else {
       socket.cork()
-      for (const piece of gathered(pieces)) this.#full = !socket.write(piece)
+      const together = gathered(pieces)
+      for (const [index, piece] of together.entries())
+        this.#full = !socket.write(piece, index === together.length - 1 ? out : undefined)
       socket.uncork()
     }
     this.#bytes = 0
@@ -97,25 +106,37 @@ export class Outbox {
     socket.pause()
   }
 
+  #out(): ((error?: Error | null) => void) | undefined {
+    const outs = this.#outs
+    if (outs.length === 0) return undefined
+    this.#outs = []
+    return (error) => {
+      if (!error) for (const out of outs) out()
+    }
+  }
+
   /** Drops what waits; nothing goes out any more. */
   close(): void {
     this.#closed = true
     clearTimeout(this.#later)
     this.#pieces = []
+    this.#outs = []
   }
 }
 
 /** Pieces in which neighbours that are small are one. */
-function* gathered(pieces: readonly Buffer[]): Generator<Buffer> {
+function gathered(pieces: readonly Buffer[]): Buffer[] {
+  const together: Buffer[] = []
   let small: Buffer[] = []
   for (const piece of pieces) {
     if (piece.length < smallBytes) {
       small.push(piece)
       continue
     }
-    if (small.length > 0) yield Buffer.concat(small)
+    if (small.length > 0) together.push(Buffer.concat(small))
     small = []
-    yield piece
+    together.push(piece)
   }
-  if (small.length > 0) yield Buffer.concat(small)
+  if (small.length > 0) together.push(Buffer.concat(small))
+  return together
 }

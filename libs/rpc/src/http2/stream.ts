@@ -1,4 +1,5 @@
 import type { Connection } from './connection.ts'
+import type { FramedBytes } from './framed-bytes.ts'
 import { errorCode } from './frames.ts'
 import { ReceiveWindow, type WindowOpener, type WindowPool } from './receive-window.ts'
 
@@ -19,7 +20,7 @@ export class Stream implements WindowOpener {
   sendWindow: number
   taker: StreamTaker | undefined
   readonly #connection: Connection
-  #unsent: Buffer[] = []
+  #unsent: (Buffer | FramedBytes)[] = []
   #unsentBytes = 0
   #trailers: Buffer | undefined
   /** Whether the client has said all. */
@@ -54,10 +55,10 @@ export class Stream implements WindowOpener {
   }
 
   /** Sends bytes after what was sent before. */
-  write(bytes: Buffer): void {
+  write(bytes: Buffer | FramedBytes): void {
     if (this.#done) return
     this.#unsent.push(bytes)
-    this.#countUnsent(bytes.length)
+    this.#countUnsent(Buffer.isBuffer(bytes) ? bytes.length : bytes.left)
     this.#connection.sendData(this)
   }
 
@@ -75,13 +76,31 @@ export class Stream implements WindowOpener {
     this.#leave()
   }
 
-  takeUnsent(most: number): Buffer {
-    const first = this.#unsent[0] ?? Buffer.alloc(0)
-    if (first.length <= most) this.#unsent.shift()
-    else this.#unsent[0] = first.subarray(most)
-    const piece = first.length <= most ? first : first.subarray(0, most)
-    this.#countUnsent(-piece.length)
-    return piece
+  /** Unsent bytes that may be in one frame. */
+  get unsentOfFrame(): number {
+    const first = this.#unsent[0]
+    return first === undefined || Buffer.isBuffer(first) ? this.#unsentBytes : first.leftOfFrame
+  }
+
+  /** Gives the connection whole frames with at most so many bytes, if that is how they are laid out; says how many. */
+  sendFrames(most: number): number {
+    const first = this.#unsent[0]
+    if (first === undefined || Buffer.isBuffer(first)) return 0
+    const before = first.left
+    const frames = first.takeFrames(most, this.id)
+    if (frames !== undefined) this.#send(frames, before - first.left)
+    return before - first.left
+  }
+
+  /** Gives the connection unsent bytes of a frame whose head it has. */
+  sendPieces(bytes: number): void {
+    for (let left = bytes; left > 0; ) {
+      const first = this.#unsent[0]
+      if (first === undefined) throw new RangeError(`${left} bytes more than are unsent`)
+      const piece = Buffer.isBuffer(first) ? first.subarray(0, left) : first.take(left)
+      left -= piece.length
+      this.#send(piece, piece.length)
+    }
   }
 
   /** Goes on with data that had to wait. */
@@ -140,6 +159,20 @@ export class Stream implements WindowOpener {
     // A client that goes on sending is told that nobody reads.
     if (!this.#heard) this.#connection.reset(this.id, errorCode.none)
     this.#leave()
+  }
+
+  /** Gives the connection the beginning of what is unsent. */
+  #send(piece: Buffer, bytes: number): void {
+    const first = this.#unsent[0]
+    this.#countUnsent(-bytes)
+    if (Buffer.isBuffer(first)) {
+      if (piece.length < first.length) this.#unsent[0] = first.subarray(piece.length)
+      else this.#unsent.shift()
+      this.#connection.send(piece)
+    } else if (first?.left === 0) {
+      this.#unsent.shift()
+      this.#connection.send(piece, first.out)
+    } else this.#connection.send(piece)
   }
 
   #countUnsent(bytes: number): void {
