@@ -41,6 +41,11 @@ describe('times', () => {
     expect(lstatSync(file, { bigint: true }).mtimeNs).toBe(1_700_000_000_123_456_789n)
     expect(lstatSync(file, { bigint: true }).atimeNs).toBe(1n)
     expect(lstatSync(link, { bigint: true }).mtimeNs).toBe(-1n)
+    expect(lstatx(file)).toMatchObject({
+      atime: { seconds: 0, nanos: 1 },
+      mtime: { seconds: 1_700_000_000, nanos: 123_456_789 },
+    })
+    expect(lstatx(link)?.mtime).toEqual({ seconds: -1, nanos: 999_999_999 })
     const fd = openSync(file, 'r+')
     futimens(fd, { atime: 7n, mtime: 8n })
     expect(lstatSync(file, { bigint: true }).mtimeNs).toBe(8n)
@@ -90,6 +95,18 @@ describe('xattrs', () => {
     expect(llistxattr(file).map(String).sort()).toEqual(['trusted.binary', 'trusted.empty'])
     lremovexattr(file, 'trusted.empty')
     expect(() => lremovexattr(file, 'trusted.empty')).toThrow('ENODATA')
+  })
+
+  it('may have long values and many names', () => {
+    const file = join(dir, 'f')
+    writeFileSync(file, '')
+    const names = Array.from({ length: 30 }, (_, index) => `trusted.${'n'.repeat(index)}`).slice(1)
+    for (const name of names) lsetxattr(file, name, Buffer.alloc(name.length * 20, name))
+    expect(llistxattr(file).map(String).sort()).toEqual(names.sort())
+    for (const name of names) expect(lgetxattr(file, name)).toEqual(Buffer.alloc(name.length * 20, name))
+    expect(lgetxattr(file, 'trusted.absent')).toBeUndefined()
+    expect(llistxattr('/proc/self/stat')).toEqual([])
+    expect(() => llistxattr(join(dir, 'absent'))).toThrow('ENOENT')
   })
 })
 

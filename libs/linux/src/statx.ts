@@ -1,6 +1,5 @@
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW } from './at-flags.ts'
-import { LinuxError } from './errno.ts'
-import { bind, check, cPath, lastErrno, type Path, showPath } from './libc.ts'
+import { bind, check, cPath, lastErrno, type Path } from './libc.ts'
 
 /** What the library's callers need of struct statx, without the cost of a Stats object full of bigints. */
 export interface FileStat {
@@ -27,34 +26,37 @@ const native = bind('int statx(int directory, const char *path, int flags, unsig
 /** STATX_BASIC_STATS of linux/stat.h. */
 const basic = 0x7ff
 
-const result = Buffer.alloc(256)
+/** ENOENT of errno.h. */
+const noEntry = 2
+
+/** The struct in words of 32 bits; 64-bit values have their low half first. */
+const words = new Uint32Array(64)
+/** The same where a word is signed. */
+const signed = new Int32Array(words.buffer)
+const halves = new Uint16Array(words.buffer)
+const wholes = new BigUint64Array(words.buffer)
 
 /**
  * The state of a file, a final symlink not followed. `directory` is a descriptor that a relative path starts at.
  * undefined when it does not exist; other failures throw.
  */
 export function lstatx(path: Path, directory: number = AT_FDCWD): FileStat | undefined {
-  if (native(directory, cPath(path), AT_SYMLINK_NOFOLLOW, basic, result) < 0) {
-    try {
-      check(-1, 'statx', path)
-    } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-      throw error
-    }
-  }
+  const result = native(directory, cPath(path), AT_SYMLINK_NOFOLLOW, basic, words as never)
+  if (result < 0 && lastErrno() === noEntry) return undefined
+  check(result, 'statx', path)
   return {
-    nlink: result.readUInt32LE(16),
-    uid: result.readUInt32LE(20),
-    gid: result.readUInt32LE(24),
-    mode: result.readUInt16LE(28),
-    inode: result.readBigUInt64LE(32),
-    size: wide(40),
-    blocks: wide(48),
-    atime: { seconds: Number(result.readBigInt64LE(64)), nanos: result.readUInt32LE(72) },
-    mtime: { seconds: Number(result.readBigInt64LE(112)), nanos: result.readUInt32LE(120) },
-    rdevMajor: result.readUInt32LE(128),
-    rdevMinor: result.readUInt32LE(132),
-    device: result.readUInt32LE(136) * 2 ** 32 + result.readUInt32LE(140),
+    nlink: words[4] as number,
+    uid: words[5] as number,
+    gid: words[6] as number,
+    mode: halves[14] as number,
+    inode: wholes[4] as bigint,
+    size: wide(10),
+    blocks: wide(12),
+    atime: { seconds: seconds(16), nanos: words[18] as number },
+    mtime: { seconds: seconds(28), nanos: words[30] as number },
+    rdevMajor: words[32] as number,
+    rdevMinor: words[33] as number,
+    device: (words[34] as number) * 2 ** 32 + (words[35] as number),
   }
 }
 
@@ -69,12 +71,17 @@ export const statWordCount = 64
  * does not exist; other failures throw.
  */
 export function statWords(path: Path, directory: number, words: Uint32Array): boolean {
-  if (native(directory, cPath(path), AT_SYMLINK_NOFOLLOW, basic, words as never) >= 0) return true
-  const error = LinuxError.fromErrno(lastErrno(), 'statx', showPath(path))
-  if (error.code === 'ENOENT') return false
-  throw error
+  const result = native(directory, cPath(path), AT_SYMLINK_NOFOLLOW, basic, words as never)
+  if (result < 0 && lastErrno() === noEntry) return false
+  check(result, 'statx', path)
+  return true
 }
 
-function wide(offset: number): number {
-  return result.readUInt32LE(offset) + result.readUInt32LE(offset + 4) * 2 ** 32
+function wide(word: number): number {
+  return (words[word] as number) + (words[word + 1] as number) * 2 ** 32
+}
+
+/** Before 1970 it is negative. */
+function seconds(word: number): number {
+  return (words[word] as number) + (signed[word + 1] as number) * 2 ** 32
 }

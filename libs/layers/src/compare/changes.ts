@@ -94,15 +94,13 @@ function overlayXattr(upper: TreeSide, form: UpperForm, path: ByteString, name: 
  * compared as a whole.
  */
 export function isSelfContained(upper: TreeSide, form: UpperForm, directory: ByteString = ''): boolean {
-  for (const name of upper.names(directory)) {
+  for (const { name, isDirectory } of upper.entries(directory)) {
     const path = directory === '' ? name : `${directory}/${name}`
-    const stat = upper.stat(path)
-    if (stat === undefined) continue
     for (const feature of ['redirect', 'metacopy', 'whiteout', 'opaque']) {
       const value = overlayXattr(upper, form, path, feature)
       if (value !== undefined && !(feature === 'opaque' && value.toString() === 'y')) return false
     }
-    if (isDirectory(stat) && !isSelfContained(upper, form, path)) return false
+    if (isDirectory && !isSelfContained(upper, form, path)) return false
   }
   return true
 }

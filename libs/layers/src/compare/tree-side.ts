@@ -1,10 +1,11 @@
 import { readdirSync } from 'node:fs'
-import { type FileStat, fileType, lgetxattr, lstatx } from '@flotilla/linux'
+import { errnoOf, type FileStat, fileType, lgetxattr, llistxattr, lstatx } from '@flotilla/linux'
 import { type ByteString, fromText, toPath } from '../tar/bytes.ts'
 
 /** One of two trees that are compared; paths are below its root, '' is the root. */
 export class TreeSide {
   readonly #root: ByteString
+  #listed: { readonly path: ByteString; readonly names: readonly string[] } | undefined
 
   constructor(root: string) {
     this.#root = fromText(root)
@@ -23,8 +24,32 @@ export class TreeSide {
     return readdirSync(this.path(path), { encoding: 'latin1' }).sort()
   }
 
+  /** Names in a directory, in no order, and which of them are directories: every file system below an overlay tells. */
+  entries(path: ByteString): { readonly name: ByteString; readonly isDirectory: boolean }[] {
+    return readdirSync(this.path(path), { encoding: 'latin1', withFileTypes: true }).map((entry) => ({
+      name: entry.name,
+      isDirectory: entry.isDirectory(),
+    }))
+  }
+
+  /** An extended attribute. Most files have none: then nothing is asked for. */
   xattr(path: ByteString, name: string): Buffer | undefined {
-    return lgetxattr(this.path(path), name)
+    return this.#attributes(path).includes(name) ? lgetxattr(this.path(path), name) : undefined
+  }
+
+  /** Names of a path's attributes, which is likely to be asked for again; none when it has gone meanwhile. */
+  #attributes(path: ByteString): readonly string[] {
+    if (this.#listed?.path !== path) this.#listed = { path, names: attributesOf(this.path(path)) }
+    return this.#listed.names
+  }
+}
+
+function attributesOf(path: string | Buffer): readonly string[] {
+  try {
+    return llistxattr(path).map((name) => name.toString('latin1'))
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return []
+    throw error
   }
 }
 

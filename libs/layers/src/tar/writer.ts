@@ -49,8 +49,10 @@ export function tarTrailer(): Buffer {
 
 /** Zero bytes that fill a member's last block. */
 export function padding(size: number): Buffer {
-  return Buffer.alloc((blockSize - (size % blockSize)) % blockSize)
+  return zeros.subarray(0, (blockSize - (size % blockSize)) % blockSize)
 }
+
+const zeros = Buffer.alloc(blockSize)
 
 function fitsText(text: ByteString): boolean {
   return text.length <= 100 && isAscii(text)
@@ -69,13 +71,9 @@ function extendedHeader(name: ByteString, records: Buffer): Buffer {
 }
 
 function headerBlock(fields: HeaderFields): Buffer {
-  const block = Buffer.alloc(blockSize)
-  const small = (value: number, at: number) => {
-    block.write(`${octal(value > maxSmall ? 0 : value, 7)}\0`, at, 'latin1')
-  }
-  const large = (value: number, at: number) => {
-    block.write(`${octal(value < 0 || value > maxLarge ? 0 : value, 11)}\0`, at, 'latin1')
-  }
+  const block = Buffer.allocUnsafe(blockSize).fill(0)
+  const small = (value: number, at: number) => writeOctal(block, value > maxSmall ? 0 : value, at, 7)
+  const large = (value: number, at: number) => writeOctal(block, value < 0 || value > maxLarge ? 0 : value, at, 11)
   block.write(ascii(fields.name).slice(0, 100), 0, 'latin1')
   small(fields.mode & 0o7777, 100)
   small(fields.uid ?? 0, 108)
@@ -90,13 +88,15 @@ function headerBlock(fields: HeaderFields): Buffer {
   small(fields.deviceMinor ?? 0, 337)
   block.fill(0x20, 148, 156)
   let sum = 0
-  for (const byte of block) sum += byte
-  block.write(`${octal(sum, 6)}\0 `, 148, 'latin1')
+  for (let at = 0; at < blockSize; at++) sum += block[at] ?? 0
+  writeOctal(block, sum, 148, 6)
+  block[154] = 0
   return block
 }
 
-function octal(value: number, digits: number): string {
-  return value.toString(8).padStart(digits, '0')
+function writeOctal(block: Buffer, value: number, at: number, digits: number): void {
+  for (let place = at + digits - 1, left = value; place >= at; place--, left = Math.floor(left / 8))
+    block[place] = 0x30 + (left % 8)
 }
 
 function ascii(text: ByteString): string {
