@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, linkSync, openSync, readv as readCallback, renameSync, statSync } from 'node:fs'
+import { closeSync, linkSync, openSync, readv as readCallback, readvSync, renameSync, statSync } from 'node:fs'
 import { opendir, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -13,6 +13,7 @@ import { hashBlob } from './hash-file.ts'
 import { createIngest, dataFile, findIngests, readIngest, removeIngest } from './ingest-directory.ts'
 import { IngestFile } from './ingest-file.ts'
 import type { Layout } from './layout.ts'
+import { ShortCalls } from './short-calls.ts'
 
 /** Most bytes in one piece of a blob. */
 const pieceBytes = 1024 * 1024
@@ -25,6 +26,7 @@ const readAt = promisify(readCallback)
 /** Blobs and ingests as files of this node, which is called by its name in errors. */
 export function diskBytes(layout: Layout, directories: DirectorySync, node: string): Bytes {
   const directoryOf = ({ namespace, ref }: Owner) => layout.ingest(namespace, ref)
+  const reads = new ShortCalls()
   const gone = (digest: Digest, cause: unknown) =>
     notFound(`content ${digest.text} is no longer there to be adopted`, { cause })
 
@@ -68,7 +70,7 @@ export function diskBytes(layout: Layout, directories: DirectorySync, node: stri
     roomFor: (from: number, most: number) => R,
   ): AsyncGenerator<R> {
     const fd = openBlob(digest)
-    const readFrom = async (from: number) => fill(fd, digest, from, roomFor(from, end - from))
+    const readFrom = async (from: number) => fill(fd, digest, from, roomFor(from, end - from), reads)
     let pending = readFrom(start)
     try {
       for (let at = start; at < end; ) {
@@ -154,9 +156,11 @@ function ownRoom(_from: number, most: number): Room & { readonly data: Buffer } 
 }
 
 /** Reads all that the room takes. */
-async function fill<R extends Room>(fd: number, digest: Digest, from: number, room: R): Promise<R> {
+async function fill<R extends Room>(fd: number, digest: Digest, from: number, room: R, calls: ShortCalls): Promise<R> {
   for (let done = 0; done < room.length; ) {
-    const { bytesRead } = await readAt(fd, done === 0 ? room.places : without(room.places, done), from + done)
+    const places = done === 0 ? room.places : without(room.places, done)
+    const now = calls.make(room.length, () => readvSync(fd, places, from + done))
+    const bytesRead = now ?? (await readAt(fd, places, from + done)).bytesRead
     if (bytesRead === 0) throw dataLoss(`content ${digest.text} ends at ${from + done} bytes, too early`)
     done += bytesRead
   }

@@ -20,6 +20,7 @@ import { copyBlob } from './copy-blob.ts'
 import { type Algorithm, type Digest, digestOf } from './digest.ts'
 import { hashFile } from './hash-file.ts'
 import { dataFile, isFreedAtOnce, noteUpdate } from './ingest-directory.ts'
+import { ShortCalls } from './short-calls.ts'
 
 const closeLater = promisify(closeCallback)
 const datasync = promisify(fdatasync)
@@ -36,27 +37,17 @@ const none = -1
  */
 const writeBackEvery = 32 * 1024 * 1024
 
-/**
- * Bytes that are written on this thread: into the page cache in some 10 µs, where a thread of the pool takes 60 with all
- * that handing over brings with it. Go's clients send 32 KiB at a time.
- */
-const smallWrite = 64 * 1024
-/** Milliseconds from which on such a write had to wait for the disk. That is then for the pool, for so many bytes. */
-const longWrite = 2
-const patientBytes = 64 * 1024 * 1024
-
 /** The bytes of an open ingest: its data file and the hash of what is in it. */
 export class IngestFile implements IngestBytes {
   readonly #directory: string
   readonly #algorithm: Algorithm
+  readonly #calls = new ShortCalls()
   #fd: number
   #hash: Hash
   #length: number
   /** The data file is a blob as well: a commit was cut off after it had put the file into place. */
   #isBlob: boolean
   #handedOver = 0
-  /** Length up to which no write is made on this thread. */
-  #patientUntil = 0
   #writeBack: Promise<void> | undefined
   #writeBackFailure: unknown
 
@@ -109,17 +100,11 @@ export class IngestFile implements IngestBytes {
 
   async append(data: Uint8Array): Promise<void> {
     if (this.#isBlob) await this.#separate((path) => copyBlob(dataFile(this.#directory), path))
-    if (data.length <= smallWrite && this.#length >= this.#patientUntil) {
-      const start = performance.now()
-      writeAllNow(this.#fd, data, this.#length)
-      if (performance.now() - start > longWrite) this.#patientUntil = this.#length + patientBytes
-      this.#hash.update(data)
-    } else {
-      // The write runs in a thread of the pool while this one hashes.
-      const written = writeAll(this.#fd, data, this.#length)
-      this.#hash.update(data)
-      await written
-    }
+    // A write of many bytes runs in a thread of the pool while this one hashes.
+    const written = this.#calls.make(data.length, () => writeSync(this.#fd, data, 0, data.length, this.#length))
+    const rest = written === data.length ? undefined : writeAll(this.#fd, data, this.#length)
+    this.#hash.update(data)
+    await rest
     this.#length += data.length
     this.#startWriteBack()
   }
@@ -182,10 +167,6 @@ export class IngestFile implements IngestBytes {
         this.#writeBack = undefined
       })
   }
-}
-
-function writeAllNow(fd: number, data: Uint8Array, position: number): void {
-  for (let done = 0; done < data.length; ) done += writeSync(fd, data, done, data.length - done, position + done)
 }
 
 async function writeAll(fd: number, data: Uint8Array, position: number): Promise<void> {

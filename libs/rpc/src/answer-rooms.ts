@@ -54,7 +54,7 @@ export class AnswerRooms {
         if (kept.length < mostKept) kept.push(one)
       })
     const length = Math.min(most, bytes.capacity - around)
-    const head = new BinaryWriter().raw(fields).tag(number, lengthDelimited).uint32(length).finish()
+    const head = Buffer.concat([fields, fieldHead(number, length)])
     const [first, ...rest] = bytes.begin(prefixBytes + head.length + length)
     if (first === undefined) throw new Error('an answer without a frame')
     first[0] = 0
@@ -72,6 +72,36 @@ export class AnswerRooms {
     laidOut.set(answer, bytes)
     return { places, length, answer }
   }
+
+  /**
+   * An answer whose field holds a message of which these bytes are field `inner`, copied once to where they leave from.
+   * All of them have to go into one answer.
+   */
+  wrapped<T extends object, K extends keyof T & string>(
+    type: WireType<T>,
+    message: Omit<T, K>,
+    field: readonly [K, number],
+    inner: number,
+    bytes: Uint8Array,
+  ): T {
+    const head = fieldHead(inner, bytes.length)
+    const size = head.length + bytes.length
+    const { answer, length, places } = this.take(type, message, field, size)
+    if (length < size) throw new RangeError(`${bytes.length} bytes do not go into one answer`)
+    let at = -head.length
+    for (const place of places) {
+      // The head is shorter than the first place.
+      if (at < 0) place.set(head)
+      const part = bytes.subarray(Math.max(at, 0), at + place.length)
+      place.set(part, place.length - part.length)
+      at += place.length
+    }
+    return answer
+  }
+}
+
+function fieldHead(number: number, length: number): Uint8Array {
+  return new BinaryWriter().tag(number, lengthDelimited).uint32(length).finish()
 }
 
 /** Takes an answer out of its room, to be sent; undefined for one that has none. */

@@ -27,6 +27,7 @@ export {
   unimplemented,
   unknown,
 } from './errors.ts'
+export { freeMemory } from './free-memory.ts'
 export { maxIdentifierLength, validateIdentifier } from './identifier.ts'
 export { type LiveIdentity, watchTlsIdentity } from './live-identity.ts'
 export {

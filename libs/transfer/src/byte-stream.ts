@@ -1,4 +1,5 @@
-import { invalidArgument } from '@flotilla/rpc'
+import { Any } from '@flotilla/api/google/protobuf/any'
+import { freeMemory, invalidArgument } from '@flotilla/rpc'
 import { nameOf, pack, unpackAny } from './any.ts'
 import type { OpenStream } from './open-stream.ts'
 import { data, windowUpdate } from './types.ts'
@@ -30,7 +31,12 @@ export async function* receiveBytes(stream: OpenStream): AsyncGenerator<Buffer> 
   }
 }
 
-/** Sends bytes to a client, as fast as it grants room for them, and closes the stream. */
+function dataOf({ rooms }: OpenStream, bytes: Buffer): Any {
+  if (rooms === undefined) return pack(data, { data: bytes })
+  return rooms.wrapped(Any, { typeUrl: data.name }, ['value', 2], 1, bytes)
+}
+
+/** Sends bytes to a client, as fast as it grants room for them, and closes the stream. Their memory is freed. */
 export async function sendBytes(stream: OpenStream, source: AsyncIterable<Buffer>): Promise<void> {
   let room = 0
   try {
@@ -42,10 +48,11 @@ export async function sendBytes(stream: OpenStream, source: AsyncIterable<Buffer
           if (nameOf(message) === windowUpdate.name) room += unpackAny(windowUpdate, message).update
         }
         const piece = bytes.subarray(at, at + Math.min(pieceSize, room))
-        await stream.send(pack(data, { data: piece }))
+        await stream.send(dataOf(stream, piece))
         room -= piece.length
         at += piece.length
       }
+      freeMemory(bytes)
     }
   } finally {
     stream.close()

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Any } from '@flotilla/api/google/protobuf/any'
-import { status } from '@flotilla/rpc'
+import { makeCall, status } from '@flotilla/rpc'
 import { expect, test } from 'vitest'
 import { OpenStream } from './open-stream.ts'
 
@@ -14,7 +14,7 @@ test('keeps nothing of what went through', async () => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   const incoming = { next: async () => ({ done: false as const, value: message() }) }
-  const stream = new OpenStream(incoming, new AbortController().signal)
+  const stream = new OpenStream(incoming, makeCall())
   const outgoing = stream.outgoing()
   const taking = (async () => {
     for await (const _ of outgoing);
@@ -37,7 +37,7 @@ test('keeps nothing of what went through', async () => {
 
 test('fails whoever waits when the client goes, also for a message that is on its way', async () => {
   const client = new AbortController()
-  const stream = new OpenStream(silent, client.signal)
+  const stream = new OpenStream(silent, makeCall({ signal: client.signal }))
   const receiving = stream.receive()
   const first = stream.send(message())
   const second = stream.send(message())
@@ -51,7 +51,7 @@ test('fails whoever waits when the client goes, also for a message that is on it
 })
 
 test('ends when it is closed, after what was sent', async () => {
-  const stream = new OpenStream(silent, new AbortController().signal)
+  const stream = new OpenStream(silent, makeCall())
   void stream.send(message(1))
   void stream.send(message(2))
   stream.close()

@@ -1,5 +1,5 @@
 import type { Any } from '@flotilla/api/google/protobuf/any'
-import { canceled, type RpcError } from '@flotilla/rpc'
+import { type Call, canceled, type RpcError } from '@flotilla/rpc'
 
 interface Waiting {
   readonly message: Any
@@ -8,6 +8,7 @@ interface Waiting {
 
 /** A client's stream as the call that uses it sees it. */
 export class OpenStream {
+  readonly rooms: Call['rooms']
   readonly #incoming: AsyncIterator<Any>
   readonly #waiting: Waiting[] = []
   /** Those who wait for the client. */
@@ -16,8 +17,12 @@ export class OpenStream {
   #wake = Promise.withResolvers<void>()
   #closed = false
 
-  /** @param signal aborts when the client has gone */
-  constructor(incoming: AsyncIterator<Any>, signal: AbortSignal) {
+  /**
+   * @param signal aborts when the client has gone
+   * @param rooms for messages with many bytes; see {@link Call}
+   */
+  constructor(incoming: AsyncIterator<Any>, { rooms, signal }: Pick<Call, 'rooms' | 'signal'>) {
+    this.rooms = rooms
     this.#incoming = incoming
     const onAbort = () => {
       this.#gone = canceled('the client left the stream', { cause: signal.reason })

@@ -26,7 +26,7 @@ export function createStreams(): Streams {
         if (id === '') throw invalidArgument('stream id is required')
         const key = keyOf(id, call)
         if (streams.has(key)) throw alreadyExists(`stream "${id}"`)
-        const stream = new OpenStream(incoming, call.signal)
+        const stream = new OpenStream(incoming, call)
         streams.set(key, stream)
         try {
           yield pack(empty, {})

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { freeMemory } from '../free-memory.ts'
 import { Allowance } from './allowance.ts'
 import {
   ConnectionError,
@@ -36,9 +37,6 @@ const greetingLimit = 20_000
 /** Milliseconds for a client to close its side once the last bytes are out, and for those to get out after a breach. */
 const lingerLimit = 500
 const lastWordsLimit = 10_000
-
-/** Bytes from which on memory that was read into is freed at once. */
-const chunkWorthFreeing = 16 * 1024
 
 const nothing: Buffer = Buffer.alloc(0)
 
@@ -252,7 +250,7 @@ export class Connection implements FrameTaker {
     if (this.#over) return
     try {
       this.#reader.read(chunk)
-      free(chunk)
+      freeMemory(chunk)
     } catch (error) {
       this.#sayGoodbye(error instanceof ConnectionError ? error.code : errorCode.internal)
       this.#out.flush()
@@ -473,16 +471,6 @@ export class Connection implements FrameTaker {
     requireSize(payload, 8)
     if ((flags & flag.ack) === 0) this.#out.sendSoon(frameOf(frame.ping, flag.ack, 0, payload))
   }
-}
-
-/**
- * Frees what a socket read without waiting for a collection of garbage, each of which marks the whole heap. Smaller
- * chunks do not bring one about.
- */
-function free(chunk: Buffer): void {
-  if (chunk.length < chunkWorthFreeing || chunk.length < chunk.buffer.byteLength) return
-  // Absent from Node 20.
-  if (chunk.buffer instanceof ArrayBuffer) chunk.buffer.transfer?.(0)
 }
 
 function requireSize(payload: Buffer, size: number): void {
