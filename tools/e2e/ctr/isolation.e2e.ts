@@ -28,12 +28,15 @@ suite('isolation', ({ system, test, version }) => {
         await sleep(20)
       }
       // Its first process lives on: with it would go the control group that says so.
-      const greedy = 'dd if=/dev/zero of=/dev/null bs=200M count=1; echo $? >/status; exec sleep 1000'
+      const greedy =
+        'until test -e /go; do sleep 0.1; done; dd if=/dev/zero of=/dev/null bs=200M count=1; echo $? >/status; exec sleep 1000'
       const begin = (id: string, limit: number, script: string) =>
         ctr('run', '--detach', '--memory-limit', String(limit), reference, id, 'sh', '-c', script)
       // One beside it that stays within its limit.
       await begin('modest', 64 << 20, 'exec sleep 1000')
       await begin('greedy', 32 << 20, greedy)
+      // A shim watches the group once it has started the process: what is too much at once may be too early.
+      await ctr('tasks', 'exec', '--exec-id', 'go', 'greedy', 'touch', '/go')
       await until('the event of it', () => told('/tasks/oom').length > 0)
       for (const line of told('/tasks/oom')) expect(line).toMatch(/ \/tasks\/oom \{"container_id":"greedy"\}$/)
       const status = ['tasks', 'exec', '--exec-id', 'look', 'greedy', 'cat', '/status']

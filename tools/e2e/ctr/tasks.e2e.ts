@@ -4,6 +4,7 @@ import { expect } from 'vitest'
 import type { Fixture } from '../harness/fixture.ts'
 import { lastLine, rowsOf } from '../harness/output.ts'
 import { printing } from '../harness/printing.ts'
+import { descriptorsOf } from '../harness/processes.ts'
 import { suite } from '../harness/suite.ts'
 
 /** A container of the shared image that sleeps; gives its pid. */
@@ -142,6 +143,8 @@ suite(
       foreground.child.kill('SIGKILL')
       await foreground.result
       const attached = start(['tasks', 'attach', 'one'])
+      // It has two descriptors on the FIFO then: one that only stands for the name, and one to read from.
+      await until('it to read the output', () => descriptorsOf(attached.child.pid, /-stdout$/).length === 2)
       await ctr('tasks', 'exec', '--exec-id', 'e', 'one', 'touch', '/go')
       expect(await attached.result).toMatchObject({ code: 4, stdout: 'went\n' })
     })

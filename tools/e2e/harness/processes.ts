@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 /** The direct children of a process, as pairs of program (at most 15 letters, as the kernel has it) and pid. */
 export function childrenOf(parent: number): Array<readonly [string, number]> {
@@ -12,4 +12,17 @@ export function childrenOf(parent: number): Array<readonly [string, number]> {
       return []
     }
   })
+}
+
+/** The paths of a process's descriptors that match; none once it has ended. */
+export function descriptorsOf(pid: number | undefined, path: RegExp): string[] {
+  const directory = `/proc/${pid}/fd`
+  try {
+    return readdirSync(directory)
+      .map((descriptor) => readlinkSync(`${directory}/${descriptor}`))
+      .filter((target) => path.test(target))
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    throw error
+  }
 }
