@@ -14,18 +14,18 @@ const buf = (...args) => execFileSync(join(bin, 'buf'), args, { cwd: join(root, 
 rmSync(gen, { recursive: true, force: true })
 mkdirSync(gen, { recursive: true })
 buf('generate')
-// The generated code copies what is bytes. Of blobs, which have many of them, a message gives a part of the memory that
-// it was read from.
-const content = join(gen, 'containerd/services/content/v1/content.ts')
-const text = readFileSync(content, 'utf8')
-const copies = 'Buffer.from(reader.bytes())'
-if (!text.includes(copies)) throw new Error(`${content} does not copy bytes any more, as ${copies}`)
-writeFileSync(
-  content,
-  text.replaceAll(copies, 'partOf(reader.bytes())').concat(`
+// The generated code copies what is bytes. Of blobs, which have many of them, and of the messages within an Any, which are
+// kept together with what they came in, it is to give a part of the memory that was read.
+for (const file of ['containerd/services/content/v1/content.ts', 'google/protobuf/any.ts']) {
+  const path = join(gen, file)
+  const text = readFileSync(path, 'utf8')
+  const copies = 'Buffer.from(reader.bytes())'
+  if (!text.includes(copies)) throw new Error(`${file} does not copy bytes any more, as ${copies}`)
+  const parts = `
 function partOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }
-`),
-)
+`
+  writeFileSync(path, text.replaceAll(copies, 'partOf(reader.bytes())').concat(parts))
+}
 buf('build', '.', '-o', join(gen, 'descriptors.binpb'))
