@@ -11,7 +11,8 @@ const help = `usage: tools/test [--only lint,unit,e2e,cluster,reference] [--syst
 Installs what is missing, then runs, in this order:
   lint       formatting and lint rules, package boundaries, types, the wire check, the compose file
   unit       the tests beside the code of every package
-  e2e        the end-to-end suites against the standalone process, then against separate services
+  e2e        the end-to-end suites against the standalone process, then against separate services, the latter with
+             the newest ctr only (FLOTILLA_ALL_CLIENTS=1 for every version there is)
   cluster    three nodes in network namespaces of their own, as one containerd
   reference  the ctr cases against Debian's containerd itself, which shows that they ask for what it does
 --suites chooses folders of tools/e2e, or files in them. FILTER limits unit and e2e to files whose path contains it. Results are kept in .work/results, logs of failed

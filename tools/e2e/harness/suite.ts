@@ -6,7 +6,7 @@ import { nothingMentions } from './leftovers.ts'
 import { noResidue } from './residue.ts'
 import { endSharedImage } from './shared-image.ts'
 import { sharedSystem } from './shared-systems.ts'
-import { type System, startSystem } from './system.ts'
+import { type System, startSystem, underTest } from './system.ts'
 import { type Version, versions } from './versions.ts'
 
 export interface Suite {
@@ -28,10 +28,14 @@ export interface SuiteOptions {
 
 /**
  * A group of tests for each version of `ctr`, with a system under test of its own or a shared one. A version that is not
- * on this machine is shown as skipped.
+ * on this machine is shown as skipped. Separate services are asked by the newest only, unless FLOTILLA_ALL_CLIENTS is
+ * set: where a service runs is nothing that one client could see and another not.
  */
 export function suite(title: string, define: (suite: Suite) => void, options: SuiteOptions = {}): void {
-  const chosen = versions.filter(({ name }) => options.versions?.includes(name) ?? true)
+  const fitting = versions.filter(({ name }) => options.versions?.includes(name) ?? true)
+  const newest = fitting.findLast(({ present }) => present)
+  const onlyNewest = underTest === 'services' && !process.env.FLOTILLA_ALL_CLIENTS && newest !== undefined
+  const chosen = onlyNewest ? [newest] : fitting
   for (const version of chosen) {
     describe.skipIf(!version.present)(`${title}, ctr ${version.name}`, () => {
       let world: TempWorld | undefined
