@@ -6,7 +6,7 @@ import {
 import { alreadyExists, type Call, invalidArgument, outOfRange, requireNamespace } from '@flotilla/rpc'
 import { commitIngest } from './commit.ts'
 import { type Digest, parseDigest } from './digest.ts'
-import { nextMessage } from './messages.ts'
+import { Messages } from './messages.ts'
 import type { OpenIngest } from './open-ingest.ts'
 import { type Opening, openIngest, openingOf } from './opening.ts'
 import { joinExisting, whereIs } from './records.ts'
@@ -39,7 +39,8 @@ export async function* write(
   const signal = AbortSignal.any([call.signal, store.closing])
   const iterator = requests[Symbol.asyncIterator]()
   try {
-    const first = await nextMessage(iterator, signal)
+    using messages = new Messages(iterator, signal)
+    const first = await messages.next()
     if (first === undefined) return
     validateRef(first.ref, 'first message must have a reference')
     validateNumbers(first)
@@ -56,7 +57,7 @@ export async function* write(
         if (committed) await ingest.close()
         yield answered
         if (committed) return
-        request = await nextMessage(iterator, signal)
+        request = await messages.next()
       }
     } finally {
       await ingest.close()
