@@ -2,12 +2,13 @@ import type { Config } from '@flotilla/config'
 import type { DriverKind } from '@flotilla/snapshot-driver'
 import { blockfile } from '@flotilla/snapshotter-blockfile'
 import { btrfs } from '@flotilla/snapshotter-btrfs'
+import { devmapper } from '@flotilla/snapshotter-devmapper'
 import { erofs } from '@flotilla/snapshotter-erofs'
 import { native } from '@flotilla/snapshotter-native'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
 import { proxy } from '@flotilla/snapshotter-proxy'
 
-type Settings = Pick<Config, 'blockfile' | 'proxyPlugins'>
+type Settings = Pick<Config, 'blockfile' | 'devmapper' | 'proxyPlugins'>
 
 /** Every driver that is built in: a new one is its folder and a line here. */
 const builtIn = (config: Settings): DriverKind[] => [
@@ -16,6 +17,7 @@ const builtIn = (config: Settings): DriverKind[] => [
   btrfs(),
   blockfile(config.blockfile),
   erofs(),
+  devmapper(config.devmapper),
 ]
 
 /** The snapshot drivers of a node. A proxy plugin takes the place of a driver by the same name. */

@@ -27,6 +27,15 @@ describe('configuration', () => {
     expect(loadConfig({ file: file('[services]\nimages = "127.0.0.1:1"') }).services).toEqual({ images: '127.0.0.1:1' })
   })
   it.each([
+    ['8192MB', 2 ** 33],
+    ['1.5g', 1.5 * 2 ** 30],
+    ['2 TiB', 2 ** 41],
+    ['4096', 4096],
+  ])('takes a size such as %s, in units of 1024', (size, bytes) => {
+    const path = file(`[plugins."io.containerd.snapshotter.v1.devmapper"]\nbase_image_size = "${size}"`)
+    expect(loadConfig({ file: path }).devmapper.baseImageSize).toBe(bytes)
+  })
+  it.each([
     ['\n\n[gc]\nspeed = 1', /config\.toml:4: unknown key "gc.speed"/],
     ['[nope]\nx = 1', /config\.toml:1: unknown key "nope"/],
     ['[diff]\nworkers = "two"', /config\.toml:2: diff.workers must be a whole number, is "two"/],
@@ -34,6 +43,8 @@ describe('configuration', () => {
     ['[cluster]\nendpoint = "0.0.0.0:7443"', /cluster\.endpoint 0\.0\.0\.0:7443 needs cluster\.ca/],
     ['[cluster]\ncert = "/a"\nkey = "/b"', /cluster\.ca, cluster\.cert and cluster\.key are set together/],
     ['[redis]\ncert = "/a"', /redis\.cert and redis\.key are set together/],
+    ['[devmapper]\nbase_image_size = "large"', /devmapper\.base_image_size must be a size such as 10GB, is "large"/],
+    ['[devmapper]\npool_name = "/dev/mapper/p"', /devmapper\.pool_name is a name in \/dev\/mapper/],
     ['root = ', /config\.toml: /],
   ])('refuses %j with the place', (text, message) => {
     expect(() => loadConfig({ file: file(text) })).toThrow(message)

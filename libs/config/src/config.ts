@@ -66,6 +66,19 @@ export interface Config {
     /** Empty: none. */
     readonly scratchFile: string
   }
+  readonly devmapper: {
+    /** Empty: none. */
+    readonly poolName: string
+    /** Empty: the usual. */
+    readonly rootPath: string
+    /** Bytes. */
+    readonly baseImageSize: number
+    readonly fileSystem: 'ext4' | 'xfs' | 'ext2'
+    /** Empty: the usual. */
+    readonly fileSystemOptions: readonly string[]
+    readonly asyncRemove: boolean
+    readonly discardBlocks: boolean
+  }
   /** Where clients install programs. */
   readonly optPath: string
   readonly restart: {
@@ -212,6 +225,15 @@ function configOf({ options: values, services, ...tables }: Values): Config {
     },
     events: { retentionHours: number('events.retention_hours'), retentionCount: number('events.retention_count') },
     blockfile: { scratchFile: file('blockfile.scratch_file') },
+    devmapper: {
+      poolName: poolName(text('devmapper.pool_name')),
+      rootPath: file('devmapper.root_path'),
+      baseImageSize: sizeOf('devmapper.base_image_size', text('devmapper.base_image_size')),
+      fileSystem: text('devmapper.fs_type') as Config['devmapper']['fileSystem'],
+      fileSystemOptions: text('devmapper.fs_options').split(/\s+/).filter(Boolean),
+      asyncRemove: values.get('devmapper.async_remove') === true,
+      discardBlocks: values.get('devmapper.discard_blocks') === true,
+    },
     optPath: file('opt.path') || resolve(text('root'), 'opt'),
     restart: { interval: number('restart.interval_ms') },
     gc: {
@@ -227,6 +249,20 @@ function configOf({ options: values, services, ...tables }: Values): Config {
     socket: { uid: number('grpc.uid'), gid: number('grpc.gid') },
     process: { oomScore: oomScore(number('oom_score')), cgroup: text('cgroup.path') },
   }
+}
+
+function poolName(name: string): string {
+  if (!/^[\w#+.:=@-]*$/.test(name))
+    throw new ConfigError(`devmapper.pool_name is a name in /dev/mapper, not ${JSON.stringify(name)}`)
+  return name
+}
+
+function sizeOf(path: string, text: string): number {
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?$/i.exec(text) ?? []
+  const size = Math.floor(Number(number) * 1024 ** ' kmgtp'.indexOf(unit.toLowerCase() || ' '))
+  if (!(size > 0 && Number.isSafeInteger(size)))
+    throw new ConfigError(`${path} must be a size such as 10GB, is ${JSON.stringify(text)}`)
+  return size
 }
 
 function oomScore(score: number): number {

@@ -6,7 +6,7 @@ import { continueIds, type DriverKind, type SnapshotDriver, TargetExists } from 
 import { explained } from './explained.ts'
 
 export interface DriversDeps {
-  /** The daemon's root directory; each driver has a directory below it, named as containerd's plugin is. */
+  /** The daemon's root directory; a driver that has no root of its own has a directory below it, named as containerd's plugin is. */
   readonly root: string
   readonly drivers: readonly DriverKind[]
   readonly logger: Logger
@@ -28,7 +28,7 @@ interface Opened {
 }
 
 async function open(kind: DriverKind, { root: daemonRoot, logger, highestRecordedId }: DriversDeps): Promise<Opened> {
-  const root = join(daemonRoot, `io.containerd.snapshotter.v1.${kind.name}`)
+  const root = kind.root ?? join(daemonRoot, `io.containerd.snapshotter.v1.${kind.name}`)
   const described = { name: kind.name, root, exports: { ...(kind.exports ?? { root }) } }
   try {
     const id = highestRecordedId && (await continueIds(root, () => highestRecordedId(kind.name)))

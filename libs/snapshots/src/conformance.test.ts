@@ -4,11 +4,12 @@ import { btrfs } from '@flotilla/snapshotter-btrfs'
 import { erofs } from '@flotilla/snapshotter-erofs'
 import { native } from '@flotilla/snapshotter-native'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
-import { tempWorld } from '@flotilla/testing'
+import { hasThinPools, tempWorld } from '@flotilla/testing'
 import { snapshotterSuite } from '@flotilla/testing/snapshotter-suite'
 import { describe, vi } from 'vitest'
 import { hasExt4, makeScratch } from './testing/blockfile.ts'
 import { hasBtrfs, mountBtrfs } from './testing/btrfs.ts'
+import { startDevmapper } from './testing/devmapper.ts'
 import { hasErofs } from './testing/erofs.ts'
 import { startSnapshots } from './testing/fixture.ts'
 import { startProxied } from './testing/proxied.ts'
@@ -45,4 +46,12 @@ describe.skipIf(!hasExt4())('in files', () => {
 // Needs the kernel's erofs, its tools and loop devices.
 describe.skipIf(!hasErofs())('in images', () => {
   snapshotterSuite('erofs', () => startSnapshots(erofs(), async (root, world) => world.cleanup(() => unmountAll(root))))
+})
+
+// Needs the kernel's device mapper with thin pools, dmsetup and loop devices: see tools/virtual-machine, which is slow.
+describe.skipIf(!hasThinPools())('on thin devices', { timeout: 600_000 }, () => {
+  snapshotterSuite('devmapper', () => startDevmapper({ fileSystem: 'ext4' }))
+  snapshotterSuite('devmapper, discarding and removing later', () =>
+    startDevmapper({ fileSystem: 'ext4', discardBlocks: true, asyncRemove: true }),
+  )
 })

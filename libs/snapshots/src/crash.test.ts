@@ -4,22 +4,24 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Snapshot } from '@flotilla/api/flotilla/metadata/v1/records'
-import { withTempMount } from '@flotilla/linux'
+import { unmountAll, withTempMount } from '@flotilla/linux'
 import { snapshotTable } from '@flotilla/metadata'
 import { makeCall, status } from '@flotilla/rpc'
 import type { DriverKind } from '@flotilla/snapshot-driver'
+import { devmapper } from '@flotilla/snapshotter-devmapper'
 import { native } from '@flotilla/snapshotter-native'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
-import { startRedis, tempWorld, until } from '@flotilla/testing'
+import { hasThinPools, startRedis, startThinPool, type TempWorld, tempWorld, until } from '@flotilla/testing'
 import { expect, test } from 'vitest'
+import { devmapperOptions } from './testing/devmapper.ts'
 import { node, openSnapshots, type TestSnapshots, type Where } from './testing/fixture.ts'
 
 const program = fileURLToPath(new URL('./testing/crash-child.ts', import.meta.url))
 const rounds = 15
 const call = makeCall({ namespace: 'crash' })
 
-/** Runs the child and kills it some time after its first acknowledgement; what it said. */
-async function runAndKill(driver: string, { root, redis }: Where, prefix: string): Promise<string[]> {
+/** Runs the child and kills it at most `longest` milliseconds after its first acknowledgement; what it said. */
+async function runAndKill(driver: string, { root, redis }: Where, prefix: string, longest: number): Promise<string[]> {
   const child = spawn(process.execPath, [program, driver, root, redis, prefix], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -30,9 +32,11 @@ async function runAndKill(driver: string, { root, redis }: Where, prefix: string
   const gone = once(child, 'close')
   await until('the first acknowledgement', () => said.includes('!'), {
     every: 2,
+    // An emulated machine takes long to start a program.
+    timeout: 120_000,
     dead: () => (child.exitCode === null ? undefined : `the child exited with ${child.exitCode}`),
   })
-  await sleep(Math.random() * 250)
+  await sleep(Math.random() * longest)
   child.kill('SIGKILL')
   await gone
   return said.split('\n').filter((line) => /^[?!] /.test(line))
@@ -77,38 +81,67 @@ async function makeBase(kind: DriverKind, where: Where): Promise<void> {
   await service.commit({ snapshotter, name: 'base', key: 'k', labels: {}, parent: '' }, call)
 }
 
+/** Kills children that work with a driver, which they know as `driver`, and looks at what they leave. */
+async function killAndLook(kind: DriverKind, driver: string, world: TempWorld, longest = 250): Promise<Where> {
+  const redis = world.own(await startRedis({ relaxed: true }))
+  const where = { root: world.join('root'), redis: redis.url }
+  await makeBase(kind, where)
+  const lines: string[] = []
+  for (let round = 0; round < rounds; round++) {
+    lines.push(...(await runAndKill(driver, where, `r${round}`, longest)))
+    // What a child had mounted itself.
+    await unmountAll(where.root)
+  }
+  const { active, committed, gone } = expected(lines)
+  expect(committed.size).toBeGreaterThan(0)
+
+  await using after = await openSnapshots(kind, where)
+  const { snapshotter } = after
+  await after.collect()
+  // Half-made directories are cleared away in the background.
+  await until('no superfluous directory', async () => (await superfluous(after)).length === 0, { timeout: 10_000 })
+  for (const key of gone)
+    await expect(after.service.stat({ snapshotter, key }, call)).rejects.toMatchObject({ code: status.NOT_FOUND })
+  for (const key of active) {
+    const { mounts } = await after.service.mounts({ snapshotter, key }, call)
+    await withTempMount(mounts, {}, async (root) => expect(readdirSync(`${root}/many`).length).toBe(300))
+  }
+  for (const name of committed) {
+    const key = name.replace('name-', 'key-')
+    const view = { snapshotter, key: `view of ${name}`, parent: name, labels: {} }
+    const { mounts } = await after.service.view(view, call)
+    await withTempMount(mounts, {}, async (root) => {
+      expect(readFileSync(`${root}/${key}`, 'utf8')).toBe(key)
+      expect(readdirSync(`${root}/many`).length).toBe(300)
+    })
+  }
+  return where
+}
+
 test.each([overlayfs(), native()])(
   `$name: killed ${rounds} times, it loses nothing acknowledged and keeps no directory without a record`,
   { timeout: 180_000 },
   async (kind) => {
     await using world = await tempWorld({ name: 'crash', tmpfs: true })
-    await using redis = await startRedis({ relaxed: true })
-    const where = { root: world.join('root'), redis: redis.url }
-    await makeBase(kind, where)
-    const lines: string[] = []
-    for (let round = 0; round < rounds; round++) lines.push(...(await runAndKill(kind.name, where, `r${round}`)))
-    const { active, committed, gone } = expected(lines)
-    expect(committed.size).toBeGreaterThan(0)
+    await killAndLook(kind, kind.name, world)
+  },
+)
 
-    await using after = await openSnapshots(kind, where)
-    const { snapshotter } = after
-    await after.collect()
-    // Half-made directories are cleared away in the background.
-    await until('no superfluous directory', async () => (await superfluous(after)).length === 0, { timeout: 10_000 })
-    for (const key of gone)
-      await expect(after.service.stat({ snapshotter, key }, call)).rejects.toMatchObject({ code: status.NOT_FOUND })
-    for (const key of active) {
-      const { mounts } = await after.service.mounts({ snapshotter, key }, call)
-      await withTempMount(mounts, {}, async (root) => expect(readdirSync(`${root}/many`).length).toBe(300))
-    }
-    for (const name of committed) {
-      const key = name.replace('name-', 'key-')
-      const view = { snapshotter, key: `view of ${name}`, parent: name, labels: {} }
-      const { mounts } = await after.service.view(view, call)
-      await withTempMount(mounts, {}, async (root) => {
-        expect(readFileSync(`${root}/${key}`, 'utf8')).toBe(key)
-        expect(readdirSync(`${root}/many`).length).toBe(300)
-      })
-    }
+// Needs the kernel's device mapper with thin pools, dmsetup and loop devices: see tools/virtual-machine.
+test.skipIf(!hasThinPools())(
+  `devmapper: killed ${rounds} times, it loses nothing acknowledged and the pool has no device without a record`,
+  { timeout: 1_800_000 },
+  async () => {
+    await using world = await tempWorld({ name: 'crash' })
+    const pool = await startThinPool(world)
+    const kind = devmapper(devmapperOptions(pool.name))
+    // Emulated, a step takes seconds.
+    const { root } = await killAndLook(kind, `devmapper:${pool.name}`, world, 8000)
+    const own = `${root}/io.containerd.snapshotter.v1.devmapper`
+    const recorded = readdirSync(`${own}/snapshots`).map(
+      (id) => JSON.parse(readFileSync(`${own}/snapshots/${id}/device`, 'utf8')).thin,
+    )
+    const highest = Number(readFileSync(`${own}/last-id`, 'utf8'))
+    expect(await pool.devices(highest)).toEqual(recorded.sort((one, other) => one - other))
   },
 )

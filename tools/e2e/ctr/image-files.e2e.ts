@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
-import { type TempWorld, tempWorld, until } from '@flotilla/testing'
+import { basename } from 'node:path'
+import { hasThinPools, startThinPool, type TempWorld, tempWorld, until } from '@flotilla/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makeFixture } from '../harness/fixture.ts'
 import { nothingMentions } from '../harness/leftovers.ts'
@@ -13,8 +14,8 @@ const hasErofs =
   readFileSync('/proc/filesystems', 'utf8').includes('\terofs\n') &&
   spawnSync('mkfs.erofs', ['--help']).error === undefined
 
-// Snapshotters that keep file systems in files, mounted by loop devices.
-describe.skipIf(underTest !== 'standalone')('snapshotters of files', () => {
+// Snapshotters that keep file systems in files, mounted by loop devices, and in thin devices, where the kernel has them.
+describe.skipIf(underTest !== 'standalone')('snapshotters of file systems', () => {
   let world: TempWorld
   let system: System
   beforeAll(async () => {
@@ -23,7 +24,11 @@ describe.skipIf(underTest !== 'standalone')('snapshotters of files', () => {
     writeFileSync(scratch, '')
     truncateSync(scratch, 128 << 20)
     execFileSync('mkfs.ext4', ['-q', scratch])
-    writeFileSync(config, `[blockfile]\nscratch_file = "${scratch}"\n`)
+    const pool = hasThinPools() ? (await startThinPool(world)).name : ''
+    writeFileSync(
+      config,
+      `[blockfile]\nscratch_file = "${scratch}"\n[devmapper]\npool_name = "${pool}"\nbase_image_size = "128M"\n`,
+    )
     system = await startStandalone(world, ['--config', config])
   })
   afterAll(async () => {
@@ -33,14 +38,16 @@ describe.skipIf(underTest !== 'standalone')('snapshotters of files', () => {
     await nothingMentions(world.path)
   })
 
-  const devices = () =>
-    execFileSync('losetup', ['--list', '--noheadings', '--output', 'BACK-FILE'], { encoding: 'utf8' })
-      .split('\n')
-      .filter((file) => file.includes(world.path))
+  const lines = (program: string, ...args: string[]) => execFileSync(program, args, { encoding: 'utf8' }).split('\n')
+  const devices = (snapshotter: string) =>
+    snapshotter === 'devmapper'
+      ? lines('dmsetup', 'ls').filter((device) => device.startsWith(`${basename(world.path)}-pool-`))
+      : lines('losetup', '--list', '--noheadings', '--output', 'BACK-FILE').filter(
+          (file) => file.includes(world.path) && !file.includes('/thin-'),
+        )
 
-  const cases = versions
-    .filter(({ present }) => present)
-    .flatMap((version) => ['blockfile', ...(hasErofs ? ['erofs'] : [])].map((name) => ({ name, version })))
+  const names = ['blockfile', ...(hasErofs ? ['erofs'] : []), ...(hasThinPools() ? ['devmapper'] : [])]
+  const cases = versions.filter(({ present }) => present).flatMap((version) => names.map((name) => ({ name, version })))
 
   it.each(cases)(
     '$name: an image is unpacked and run, and no device stays, ctr $version.name',
@@ -59,11 +66,11 @@ describe.skipIf(underTest !== 'standalone')('snapshotters of files', () => {
       ).toContain('/new: No such file')
       const kept = ['run', '--detach', ...snapshotter, reference, 'kept', 'sleep', '600']
       await ctr(...kept)
-      expect(devices()).not.toEqual([])
+      expect(devices(name)).not.toEqual([])
       await ctr('tasks', 'rm', '--force', 'kept')
       await ctr('containers', 'rm', 'kept')
       await ctr('images', 'rm', '--sync', reference)
-      await until('no loop device to be left', async () => devices().length === 0)
+      await until('no device to be left', async () => devices(name).length === 0)
       expect((await ctr('snapshots', ...snapshotter, 'ls')).trim().split('\n')).toHaveLength(1)
       await fixture.finish()
     },

@@ -1,13 +1,18 @@
-// Prepares, commits and removes snapshots until it is killed: node crash-child.ts DRIVER ROOT REDIS PREFIX. Says on
-// standard output what it is about to do (`? WHAT`) and what was acknowledged (`! WHAT`), each line before the next step.
+// Prepares, commits and removes snapshots until it is killed: node crash-child.ts DRIVER ROOT REDIS PREFIX, where DRIVER
+// may be devmapper:POOL. Says on standard output what it is about to do (`? WHAT`) and what was acknowledged (`! WHAT`),
+// each line before the next step.
 import { writeFileSync, writeSync } from 'node:fs'
+import { withTempMount } from '@flotilla/linux'
 import { makeCall } from '@flotilla/rpc'
+import { devmapper } from '@flotilla/snapshotter-devmapper'
 import { native } from '@flotilla/snapshotter-native'
 import { overlayfs } from '@flotilla/snapshotter-overlayfs'
+import { devmapperOptions } from './devmapper.ts'
 import { openSnapshots } from './fixture.ts'
 
-const [driver, root = '', redis = '', prefix = ''] = process.argv.slice(2)
-const kind = driver === 'native' ? native() : overlayfs()
+const [driver = '', root = '', redis = '', prefix = ''] = process.argv.slice(2)
+const [name, pool = ''] = driver.split(':')
+const kind = name === 'devmapper' ? devmapper(devmapperOptions(pool)) : name === 'native' ? native() : overlayfs()
 const { service, snapshotter } = await openSnapshots(kind, { root, redis })
 const call = makeCall({ namespace: 'crash' })
 const say = (line: string) => writeSync(1, `${line}\n`)
@@ -21,7 +26,9 @@ function writable(mount: { source: string; options: string[] } | undefined): str
 async function prepare(key: string, parent: string): Promise<void> {
   const { mounts } = await service.prepare({ snapshotter, key, parent, labels: {} }, call)
   say(`! prepared ${key}`)
-  writeFileSync(`${writable(mounts[0])}/${key}`, key)
+  const write = async (directory: string) => writeFileSync(`${directory}/${key}`, key)
+  if (pool === '') await write(writable(mounts[0]))
+  else await withTempMount(mounts, { tmpDir: root }, write)
 }
 
 async function commit(name: string, key: string): Promise<void> {

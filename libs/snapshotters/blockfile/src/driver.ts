@@ -3,8 +3,7 @@ import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { failedPrecondition } from '@flotilla/rpc'
-import { type Directory, type DiskUsage, type DriverKind, openDirectories } from '@flotilla/snapshot-driver'
-import { readExt4 } from './ext4.ts'
+import { type Directory, type DiskUsage, type DriverKind, openDirectories, readExt4 } from '@flotilla/snapshot-driver'
 
 const run = promisify(execFile)
 

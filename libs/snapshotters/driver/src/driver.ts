@@ -109,6 +109,8 @@ export interface DriverKind {
   readonly name: string
   /** What introspection tells of it; its root unless given. */
   readonly exports?: Readonly<Record<string, string>>
+  /** Its root, in place of the one below the daemon's. */
+  readonly root?: string
   /**
    * Takes possession of a directory, which is made when it is not there, and clears away what a killed process left half
    * done. Rejects when the driver cannot work there; the message is the reason that clients read.

@@ -9,6 +9,7 @@ export {
   type SnapshotDriver,
   TargetExists,
 } from './driver.ts'
+export { type Ext4, readExt4 } from './ext4.ts'
 export { continueIds, counterFile, type IdCounter, openIdCounter } from './id-counter.ts'
 export { driverLabelPrefix, gidMappingLabel, uidMappingLabel } from './labels.ts'
 export { type Turns, takeTurns } from './turns.ts'

@@ -20,7 +20,8 @@ export function usageCases(session: () => Session): void {
     const after = await s.usage('k')
     expect(after.inodes - before.inodes).toBe(3)
     expect(after.size - before.size).toBeGreaterThanOrEqual(mebibyte)
-    expect(after.size - before.size).toBeLessThan(mebibyte + 65_536)
+    // Directory and link need something too, of which a thin pool gives 64 KiB at a time.
+    expect(after.size - before.size).toBeLessThan(mebibyte + 2 * 65_536)
   })
 
   test('a file with several names counts once, a hole not at all', async () => {

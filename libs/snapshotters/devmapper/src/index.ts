@@ -1,0 +1,1 @@
+export { type DevmapperOptions, devmapper } from './driver.ts'
