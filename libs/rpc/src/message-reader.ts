@@ -119,7 +119,7 @@ export class MessageReader {
     const end = prefixBytes + size
     if (bytes.length >= end) {
       const message = bytes.subarray(prefixBytes, end)
-      this.#head = { bytes: ours ? message : Buffer.from(message), length: size, compressed: flag === 1 }
+      this.#head = { bytes: ours ? message : inOwnMemory(message), length: size, compressed: flag === 1 }
       return end
     }
     if (!this.#source.expect(end - bytes.length)) return 0
@@ -141,6 +141,16 @@ export class MessageReader {
     }
     this.#end += bytes.copy(this.#rest, this.#end)
   }
+}
+
+/**
+ * A copy by itself. `Buffer.from` cuts small ones from 64 KiB, which a request that waits for long, as Tasks.Wait does,
+ * would keep.
+ */
+function inOwnMemory(bytes: Buffer): Buffer {
+  const own = Buffer.allocUnsafeSlow(bytes.length)
+  bytes.copy(own)
+  return own
 }
 
 const tooLarge = (size: number | string) =>

@@ -33,6 +33,8 @@ export const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 
 export const headBytes = 9
 
+const nothing: Buffer = Buffer.alloc(0)
+
 /** What both sides may send in one frame: the protocol's default, which we do not change. */
 export const frameBytes = 16 * 1024
 
@@ -93,7 +95,7 @@ export class FrameReader {
   /** Whether the first frame came, which tells a client's settings. */
   #begun = false
   /** Bytes of a head or of a frame that is taken whole, until there are enough. */
-  #kept: Buffer = Buffer.alloc(0)
+  #kept: Buffer = nothing
   /** Bytes of the current data frame that are still to come. */
   #dataLeft = 0
   #dataStream = 0
@@ -148,8 +150,8 @@ export class FrameReader {
       this.#taker.whole(type, flags, stream, bytes.subarray(at + headBytes, end))
       at = end
     }
-    const rest = bytes.subarray(at)
-    this.#kept = kept.length === 0 ? Buffer.from(rest) : rest
+    if (at === bytes.length) this.#kept = nothing
+    else this.#kept = kept.length === 0 ? Buffer.from(bytes.subarray(at)) : bytes.subarray(at)
   }
 }
 
