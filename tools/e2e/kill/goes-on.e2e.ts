@@ -6,7 +6,7 @@ import { connectTo } from '../harness/clients.ts'
 import { rowsOf } from '../harness/output.ts'
 import { printing } from '../harness/printing.ts'
 import { suite } from '../harness/suite.ts'
-import { crash, patience, places } from './places.ts'
+import { crash, knownTasks, patience, places } from './places.ts'
 import { type Ticker, tickerStatus, tickToFifo, tickToFile } from './ticker.ts'
 
 suite(
@@ -25,7 +25,7 @@ suite(
 
           await crash(system, place)
 
-          expect(rowsOf(await ctr('tasks', 'ls')).sort()).toEqual(tickers.map(running).sort())
+          expect((await knownTasks(ctr)).sort()).toEqual(tickers.map(running).sort())
           for (const ticker of tickers) {
             await ticker.goesOn()
             expect(await ctr('tasks', 'exec', '--exec-id', 'x', ticker.id, ...printing('inside'))).toBe('inside\n')

@@ -11,6 +11,7 @@ import { parts } from '@flotilla/compose'
 import { makeCall } from '@flotilla/rpc'
 import { firstWords, until } from '@flotilla/testing'
 import { type Clients, collect, connectTo } from '../harness/clients.ts'
+import { rowsOf } from '../harness/output.ts'
 import { type System, underTest } from '../harness/system.ts'
 
 const services = [...parts.map(({ name }) => name), 'gateway']
@@ -69,6 +70,17 @@ async function everythingServes(system: System): Promise<void> {
     for (const name of services.filter((service) => service !== 'gateway'))
       await until(`${name} to serve`, () => isHealthy(join(system.state, 'services', `${name}.sock`)))
   await everyServiceAnswers(system)
+}
+
+/**
+ * The rows of `ctr tasks ls`, once the node is heard again: a task is UNKNOWN while the tasks service and the node's agent
+ * have not both found their way back to the bus, each in its own time.
+ */
+export async function knownTasks(ctr: (...args: string[]) => Promise<string>): Promise<string[][]> {
+  return await until('the node to tell of its tasks', async () => {
+    const rows = rowsOf(await ctr('tasks', 'ls'))
+    return rows.every((row) => row.at(-1) !== 'UNKNOWN') && rows
+  })
 }
 
 export async function everyServiceAnswers(system: System): Promise<void> {

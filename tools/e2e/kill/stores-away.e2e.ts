@@ -31,7 +31,7 @@ import { startStandalone } from '../harness/standalone.ts'
 import { type System, underTest } from '../harness/system.ts'
 import { debian12 } from '../harness/versions.ts'
 import { eventsSoFar, exitsIn } from './events.ts'
-import { everyServiceAnswers, patience } from './places.ts'
+import { everyServiceAnswers, knownTasks, patience } from './places.ts'
 import { tickerStatus, tickToFile } from './ticker.ts'
 
 const digest = `sha256:${'a'.repeat(64)}`
@@ -228,7 +228,7 @@ describe('stores that are given', () => {
         await nats.restart()
 
         await everyServiceAnswers(system)
-        expect(rowsOf(await ctr('tasks', 'ls'))).toEqual([['one', String(one.pid), 'RUNNING']])
+        expect(await knownTasks(ctr)).toEqual([['one', String(one.pid), 'RUNNING']])
         expect(await ctr('run', '--rm', reference, 'two', 'echo', 'works')).toBe('works\n')
         await noNumberMissing()
       }),
