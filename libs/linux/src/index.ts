@@ -1,6 +1,7 @@
 export * from './at.ts'
 export { AT_FDCWD, O_CLOEXEC, O_PATH } from './at-flags.ts'
 export { errnoOf, LinuxError } from './errno.ts'
+export { ioctl, ioctlAsync } from './ioctl.ts'
 export type { Path } from './libc.ts'
 export { type MountCall, mount, mountAsync, umount, umountAsync } from './mount.ts'
 export { type Mount, mountAll, unmountAll } from './mount-all.ts'

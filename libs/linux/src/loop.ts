@@ -1,9 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { errnoOf } from './errno.ts'
-import { bind, check } from './libc.ts'
-
-const ioctl = bind('int ioctl(int fd, unsigned long request, void *argument)')
-const ioctlNumber = bind('int ioctl(int fd, unsigned long request, long argument)')
+import { ioctl } from './ioctl.ts'
 
 // linux/loop.h
 const getFree = 0x4c82
@@ -48,7 +45,7 @@ export function attachLoop(file: string, readonly: boolean): LoopDevice {
 function freeDevice(): string {
   const control = openSync('/dev/loop-control', constants.O_RDWR)
   try {
-    return `/dev/loop${check(ioctlNumber(control, getFree, 0), 'loop device')}`
+    return `/dev/loop${ioctl(control, getFree, null, 'loop device')}`
   } finally {
     closeSync(control)
   }
@@ -59,5 +56,5 @@ function take(device: number, backing: number, file: string, readonly: boolean):
   config.writeUInt32LE(backing, layout.fd)
   config.writeUInt32LE(flag.autoclear | (readonly ? flag.readonly : 0), layout.flags)
   Buffer.from(file).copy(config, layout.name, 0, layout.nameRoom)
-  check(ioctl(device, configure, config), 'loop device', file)
+  ioctl(device, configure, config, 'loop device', file)
 }

@@ -1,13 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { LinuxError } from '@flotilla/linux'
-import koffi from 'koffi'
-
-const ioctl = koffi.load(null).func('int ioctl(int fd, unsigned long request, void *argument)') as unknown as (
-  fd: number,
-  request: number,
-  argument: Buffer,
-) => number
+import { ioctl, LinuxError } from '@flotilla/linux'
 
 // linux/btrfs.h: every argument below is a structure of one page.
 const page = 4096
@@ -46,9 +39,7 @@ function ask(
   fill?.(argument)
   if (argument.write(basename(path), form.at, form.room - 1) !== Buffer.byteLength(basename(path)))
     throw new LinuxError('ENAMETOOLONG', what, path)
-  withDirectory(dirname(path), (fd) => {
-    if (ioctl(fd, number, argument) < 0) throw LinuxError.fromErrno(koffi.errno(), what, path)
-  })
+  withDirectory(dirname(path), (fd) => ioctl(fd, number, argument, what, path))
 }
 
 /** Makes an empty subvolume where nothing is yet. */
@@ -73,7 +64,7 @@ export function subvolumeId(path: string): bigint {
   const argument = Buffer.alloc(page)
   argument.writeBigUInt64LE(rootInode, 8)
   return withDirectory(path, (fd) => {
-    if (ioctl(fd, lookUp, argument) < 0) throw LinuxError.fromErrno(koffi.errno(), 'look up a subvolume', path)
+    ioctl(fd, lookUp, argument, 'look up a subvolume', path)
     return argument.readBigUInt64LE(0)
   })
 }

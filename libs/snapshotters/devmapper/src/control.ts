@@ -1,11 +1,5 @@
 import { closeSync, constants, openSync } from 'node:fs'
-import { errnoOf, LinuxError, splitDevice } from '@flotilla/linux'
-import koffi from 'koffi'
-
-interface Ioctl {
-  async(fd: number, request: number, argument: Buffer, done: (error: unknown, result: number) => void): void
-}
-const ioctl = koffi.load(null).func('int ioctl(int fd, unsigned long request, void *argument)') as unknown as Ioctl
+import { errnoOf, ioctlAsync, LinuxError, splitDevice } from '@flotilla/linux'
 
 const control = '/dev/mapper/control'
 
@@ -68,14 +62,7 @@ async function ask(number: number, device: string, data: Buffer, what: string): 
   data.copy(argument, header.size)
   const fd = openControl()
   try {
-    await new Promise<void>((resolve, reject) => {
-      ioctl.async(fd, number, argument, (error, result) => {
-        if (error) reject(error)
-        else if (result >= 0) resolve()
-        // koffi restores the errno of the finished call before it runs this callback.
-        else reject(LinuxError.fromErrno(koffi.errno(), what, device))
-      })
-    })
+    await ioctlAsync(fd, number, argument, what, device)
   } finally {
     closeSync(fd)
   }
