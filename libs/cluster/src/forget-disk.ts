@@ -4,8 +4,10 @@ import {
   eventOf,
   type Metadata,
   mountsTable,
+  parseStoreName,
   removeBlobNode,
   snapshotTable,
+  storeName,
   tables,
   trashTable,
 } from '@flotilla/metadata'
@@ -21,8 +23,8 @@ const atOnce = 64
 export async function forgetDisk(metadata: Metadata, node: string): Promise<void> {
   const digests = new Set<string>()
   for (const namespace of await metadata.namespaceNames()) {
-    for (const store of await metadata.members(namespace, tables.snapshotStores))
-      if (store.startsWith(`${node}/`)) await forgetSnapshots(metadata, namespace, node, store.slice(node.length + 1))
+    for (const store of (await metadata.members(namespace, tables.snapshotStores)).map(parseStoreName))
+      if (store.node === node) await forgetSnapshots(metadata, namespace, node, store.snapshotter)
     await metadata.transact(namespace, { writes: [{ op: 'drop', table: mountsTable(node) }] })
     for (const [digest] of await metadata.all(namespace, tables.content)) digests.add(digest)
   }
@@ -44,7 +46,7 @@ async function forgetSnapshots(metadata: Metadata, namespace: string, node: stri
     writes: [
       { op: 'drop', table: childrenTable(node, snapshotter) },
       { op: 'drop', table: trashTable(node, snapshotter) },
-      { op: 'remove', table: tables.snapshotStores, field: `${node}/${snapshotter}` },
+      { op: 'remove', table: tables.snapshotStores, field: storeName(node, snapshotter) },
     ],
   })
 }

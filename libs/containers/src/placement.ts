@@ -1,5 +1,5 @@
 import { Sandbox } from '@flotilla/api/containerd/types/types'
-import { type Metadata, snapshotTable, tables } from '@flotilla/metadata'
+import { type Metadata, parseStoreName, snapshotTable, tables } from '@flotilla/metadata'
 import { type Call, invalidArgument } from '@flotilla/rpc'
 
 /** The label that says on which node a container's task runs. Written when the container is made, never changed. */
@@ -76,8 +76,9 @@ async function nodeOfSnapshot(metadata: Metadata, namespace: string, container: 
   if (snapshotKey === '') return undefined
   const stores = await metadata.members(namespace, tables.snapshotStores)
   const nodes = stores
-    .filter((store) => store.endsWith(`/${snapshotter}`))
-    .map((store) => store.slice(0, -snapshotter.length - 1))
+    .map(parseStoreName)
+    .filter((store) => store.snapshotter === snapshotter)
+    .map(({ node }) => node)
   const records = await Promise.all(
     nodes.map((node) => metadata.get(namespace, snapshotTable(node, snapshotter), snapshotKey)),
   )

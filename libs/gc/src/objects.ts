@@ -4,7 +4,7 @@ import { Image } from '@flotilla/api/containerd/services/images/v1/images'
 import { Lease } from '@flotilla/api/containerd/services/leases/v1/leases'
 import { Sandbox } from '@flotilla/api/containerd/types/types'
 import { Ingest, Snapshot } from '@flotilla/api/flotilla/metadata/v1/records'
-import { resourceMember, snapshotTable, tables, toMillis } from '@flotilla/metadata'
+import { parseStoreName, resourceMember, snapshotTable, tables, toMillis } from '@flotilla/metadata'
 import { type Condition, expiryOf, isFlat, referencesOf } from './labels.ts'
 
 /** One node's table of snapshots of one driver. */
@@ -17,9 +17,7 @@ export interface SnapshotStore {
 
 /** @param text `NODE/SNAPSHOTTER`, a member of the set `snapshot-stores` */
 export function parseStore(text: string): SnapshotStore {
-  const slash = text.indexOf('/')
-  const node = text.slice(0, slash)
-  const snapshotter = text.slice(slash + 1)
+  const { node, snapshotter } = parseStoreName(text)
   return { node, snapshotter, table: snapshotTable(node, snapshotter) }
 }
 

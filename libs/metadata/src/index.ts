@@ -32,9 +32,11 @@ export {
   namespaceIndexKey,
   namespaceLogKey,
   parseResourceMember,
+  parseStoreName,
   type Resource,
   resourceMember,
   snapshotTable,
+  storeName,
   tables,
   trashTable,
 } from './tables.ts'

@@ -44,6 +44,15 @@ export const leaseTable = (id: string): string => `lease:${id}`
 export const snapshotTable = (node: string, snapshotter: string): string => `snapshots:${node}/${snapshotter}`
 export const childrenTable = (node: string, snapshotter: string): string => `children:${node}/${snapshotter}`
 export const trashTable = (node: string, snapshotter: string): string => `trash:${node}/${snapshotter}`
+
+/** A member of the set `snapshot-stores`: a snapshotter of a node. */
+export const storeName = (node: string, snapshotter: string): string => `${node}/${snapshotter}`
+
+export function parseStoreName(store: string): { readonly node: string; readonly snapshotter: string } {
+  const slash = store.indexOf('/')
+  return { node: store.slice(0, slash), snapshotter: store.slice(slash + 1) }
+}
+
 export const mountsTable = (node: string): string => `mounts:${node}`
 
 /** The Redis key of a table. */

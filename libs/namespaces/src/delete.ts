@@ -1,5 +1,14 @@
 import { NamespaceDelete } from '@flotilla/api/containerd/events/events'
-import { type Check, eventOf, leaseTable, type Metadata, snapshotTable, tables, type Write } from '@flotilla/metadata'
+import {
+  type Check,
+  eventOf,
+  leaseTable,
+  type Metadata,
+  parseStoreName,
+  snapshotTable,
+  tables,
+  type Write,
+} from '@flotilla/metadata'
 import { aborted, failedPrecondition, notFound } from '@flotilla/rpc'
 
 /** What the messages call the tables that must be empty, in the order in which they are named. */
@@ -19,10 +28,9 @@ async function snapshotTables(metadata: Metadata, namespace: string): Promise<Gu
   const stores = await metadata.members(namespace, tables.snapshotStores)
   return stores
     .map((store) => {
-      const slash = store.indexOf('/')
-      const snapshotter = store.slice(slash + 1)
+      const { node, snapshotter } = parseStoreName(store)
       return {
-        table: snapshotTable(store.slice(0, slash), snapshotter),
+        table: snapshotTable(node, snapshotter),
         name: `snapshots on "${snapshotter}" snapshotter`,
       }
     })

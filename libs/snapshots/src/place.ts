@@ -1,4 +1,13 @@
-import { childrenTable, type Metadata, type Resource, snapshotTable, tables, trashTable } from '@flotilla/metadata'
+import {
+  childrenTable,
+  type Metadata,
+  parseStoreName,
+  type Resource,
+  snapshotTable,
+  storeName,
+  tables,
+  trashTable,
+} from '@flotilla/metadata'
 import { type Call, requireNamespace } from '@flotilla/rpc'
 
 /** Metadata by which a gateway, or a caller at the cluster's endpoint, names a node. */
@@ -25,8 +34,10 @@ export interface Placement {
 /** Nodes on which a namespace ever had snapshots of a snapshotter. */
 export async function nodesWith(metadata: Metadata, call: Call, snapshotter: string): Promise<string[]> {
   const stores = await metadata.members(requireNamespace(call), tables.snapshotStores)
-  const end = `/${snapshotter}`
-  return stores.filter((store) => store.endsWith(end)).map((store) => store.slice(0, -end.length))
+  return stores
+    .map(parseStoreName)
+    .filter((store) => store.snapshotter === snapshotter)
+    .map(({ node }) => node)
 }
 
 async function nodesHaving({ metadata }: Placement, call: Call, snapshotter: string, key: string): Promise<string[]> {
@@ -76,7 +87,7 @@ export function placeOf(call: Call, node: string, snapshotter: string): Place {
     namespace: requireNamespace(call),
     node,
     snapshotter,
-    store: `${node}/${snapshotter}`,
+    store: storeName(node, snapshotter),
     snapshots: snapshotTable(node, snapshotter),
     children: childrenTable(node, snapshotter),
     trash: trashTable(node, snapshotter),
