@@ -41,9 +41,7 @@ const wholes = new BigUint64Array(words.buffer)
  * undefined when it does not exist; other failures throw.
  */
 export function lstatx(path: Path, directory: number = AT_FDCWD): FileStat | undefined {
-  const result = native(directory, cPath(path), AT_SYMLINK_NOFOLLOW, basic, words as never)
-  if (result < 0 && lastErrno() === noEntry) return undefined
-  check(result, 'statx', path)
+  if (!statWords(path, directory, words)) return undefined
   return {
     nlink: words[4] as number,
     uid: words[5] as number,
