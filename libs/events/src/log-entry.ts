@@ -1,20 +1,9 @@
 import { Envelope } from '@flotilla/api/containerd/types/types'
 import { type Adaptor, eventFields } from '@flotilla/filters'
 import type { LoggedEvent } from '@flotilla/metadata'
-import { decodedAnswer } from '@flotilla/rpc'
+import { decodedAnswer, inOwnMemory } from '@flotilla/rpc'
 import { idMillis } from './stream-id.ts'
 import { type StreamEntry, textField } from './stream-reply.ts'
-
-/**
- * The bytes by themselves. Small ones are usually a part of a larger memory that they share with what nobody needs any
- * more, 64 KiB of it; thousands of events are kept.
- */
-function inOwnMemory(bytes: Buffer): Buffer {
-  if (bytes.length === bytes.buffer.byteLength) return bytes
-  const own = Buffer.allocUnsafeSlow(bytes.length)
-  bytes.copy(own)
-  return own
-}
 
 /** One event of the log. All subscribers share it, so it is decoded once, and only if one of them looks. */
 export class LogEntry {
@@ -38,7 +27,8 @@ export class LogEntry {
     outbox = `${at}-${sequence}`,
   ) {
     this.sequence = sequence
-    this.bytes = inOwnMemory(envelope)
+    // Thousands are kept.
+    this.bytes = envelope.length === envelope.buffer.byteLength ? envelope : inOwnMemory(envelope)
     this.node = node
     this.outbox = outbox
     this.at = at

@@ -30,6 +30,7 @@ export {
 export { freeMemory } from './free-memory.ts'
 export { maxIdentifierLength, validateIdentifier } from './identifier.ts'
 export { type LiveIdentity, watchTlsIdentity } from './live-identity.ts'
+export { inOwnMemory } from './own-memory.ts'
 export {
   type CallObserver,
   type CallRecord,

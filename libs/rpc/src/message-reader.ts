@@ -1,5 +1,6 @@
 import { gunzipSync, inflateSync } from 'node:zlib'
 import { internal, resourceExhausted, unimplemented } from './errors.ts'
+import { inOwnMemory } from './own-memory.ts'
 
 /** Largest message in either direction, bytes; containerd's own limit. */
 export const maxMessageBytes = 16 * 1024 * 1024
@@ -141,16 +142,6 @@ export class MessageReader {
     }
     this.#end += bytes.copy(this.#rest, this.#end)
   }
-}
-
-/**
- * A copy by itself. `Buffer.from` cuts small ones from 64 KiB, which a request that waits for long, as Tasks.Wait does,
- * would keep.
- */
-function inOwnMemory(bytes: Buffer): Buffer {
-  const own = Buffer.allocUnsafeSlow(bytes.length)
-  bytes.copy(own)
-  return own
 }
 
 const tooLarge = (size: number | string) =>
