@@ -24,10 +24,8 @@ export async function locate(deps: TasksDeps, id: string, call: Call): Promise<L
   const { container } = await deps.containers.get({ id }, call)
   if (!container) throw notFound(`container "${id}"`)
   const nodeName = container.labels[nodeLabel] ?? deps.localNode
-  try {
-    await requireReady(deps, nodeName)
-  } catch (error) {
-    if ((await deps.nodes()).includes(nodeName)) throw error
+  if (await isAway(deps, nodeName)) {
+    if ((await deps.nodes()).includes(nodeName)) throw away(nodeName)
     throw notFound(`task ${id}: node "${nodeName}", which had it, was removed from the cluster`)
   }
   return { container, node: deps.node(nodeName), nodeName }
@@ -35,9 +33,14 @@ export async function locate(deps: TasksDeps, id: string, call: Call): Promise<L
 
 /** UNAVAILABLE, naming it, for a node that is known not to answer. */
 export async function requireReady(deps: TasksDeps, node: string): Promise<void> {
-  if (node === deps.localNode || deps.isReady === undefined || (await deps.isReady(node))) return
-  throw unavailable(`node "${node}" is not ready`)
+  if (await isAway(deps, node)) throw away(node)
 }
+
+async function isAway({ isReady, localNode }: TasksDeps, node: string): Promise<boolean> {
+  return node !== localNode && isReady !== undefined && !(await isReady(node))
+}
+
+const away = (node: string) => unavailable(`node "${node}" is not ready`)
 
 /** The nodes that a call over many tasks is about: all, unless the caller itself names one. */
 export async function nodesOf(deps: TasksDeps, call: Call): Promise<string[]> {
