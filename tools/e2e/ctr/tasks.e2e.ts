@@ -144,7 +144,8 @@ suite(
       await foreground.result
       const attached = start(['tasks', 'attach', 'one'])
       // It has two descriptors on the FIFO then: one that only stands for the name, and one to read from.
-      await until('it to read the output', () => descriptorsOf(attached.child.pid, /-stdout$/).length === 2)
+      const outputs = () => descriptorsOf(attached.child.pid ?? 0).filter((path) => path.endsWith('-stdout'))
+      await until('it to read the output', () => outputs().length === 2)
       await ctr('tasks', 'exec', '--exec-id', 'e', 'one', 'touch', '/go')
       expect(await attached.result).toMatchObject({ code: 4, stdout: 'went\n' })
     })

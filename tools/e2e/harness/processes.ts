@@ -14,15 +14,20 @@ export function childrenOf(parent: number): Array<readonly [string, number]> {
   })
 }
 
-/** The paths of a process's descriptors that match; none once it has ended. */
-export function descriptorsOf(pid: number | undefined, path: RegExp): string[] {
+/** What the descriptors of a process stand for. Those of a process that has ended, or is not ours to look at, are none. */
+export function descriptorsOf(pid: number): string[] {
   const directory = `/proc/${pid}/fd`
+  const open = ifThere(() => readdirSync(directory)) ?? []
+  return open.flatMap((descriptor) => ifThere(() => readlinkSync(`${directory}/${descriptor}`)) ?? [])
+}
+
+/** Processes and descriptors come and go while one looks; some are not ours to look at. */
+export function ifThere<T>(look: () => T): T | undefined {
   try {
-    return readdirSync(directory)
-      .map((descriptor) => readlinkSync(`${directory}/${descriptor}`))
-      .filter((target) => path.test(target))
+    return look()
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    if (error instanceof Error && 'code' in error && ['ENOENT', 'ESRCH', 'EACCES'].includes(String(error.code)))
+      return undefined
     throw error
   }
 }

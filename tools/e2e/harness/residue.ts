@@ -1,6 +1,7 @@
-import { globSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { globSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { until } from '@flotilla/testing'
+import { descriptorsOf, ifThere } from './processes.ts'
 import type { System } from './system.ts'
 
 type Directories = Pick<System, 'root' | 'state'>
@@ -21,21 +22,14 @@ function residueOf({ root, state }: Directories): Set<string> {
 
 /** `open: PROGRAM PATH` for each descriptor of any process on a path with one of these beginnings, deleted ones too. */
 function openBelow(beginnings: readonly string[]): string[] {
-  const open: string[] = []
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    try {
-      for (const descriptor of readdirSync(`/proc/${pid}/fd`)) {
-        const target = readlinkSync(`/proc/${pid}/fd/${descriptor}`)
-        if (beginnings.some((beginning) => target.startsWith(beginning)))
-          open.push(`open: ${readFileSync(`/proc/${pid}/comm`, 'utf8').trim()} ${target}`)
-      }
-    } catch (error) {
-      // Processes and descriptors come and go while one looks; some are not ours to look at.
-      if (!(error instanceof Error && 'code' in error && ['ENOENT', 'ESRCH', 'EACCES'].includes(String(error.code))))
-        throw error
-    }
-  }
-  return open
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      const open = descriptorsOf(Number(pid)).filter((target) => beginnings.some((one) => target.startsWith(one)))
+      if (open.length === 0) return []
+      const program = ifThere(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim())
+      return program === undefined ? [] : open.map((target) => `open: ${program} ${target}`)
+    })
 }
 
 /**
