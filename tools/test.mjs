@@ -61,6 +61,18 @@ function check(name, command, ...args) {
   say(`== ${name}: ${passed ? 'passed' : 'FAILED'}, ${((performance.now() - start) / 1000).toFixed(1)} s`)
 }
 
+/** Why a test failed, below its name: the reporter's own account is far above and may have been cut. */
+function reason(message) {
+  const lines = message.split('\n').filter((line) => line.trim() !== '' && !line.includes('node_modules/'))
+  return lines
+    .slice(0, 12)
+    .map((line) => `\n      ${line.slice(0, 300)}`)
+    .join('')
+}
+
+/** What tests are skipped for is said in the name of the outermost group, if they are in one. */
+const groupOf = ({ ancestorTitles, title }) => ancestorTitles.slice(0, 2).join(' ') || title
+
 /** Each test of a suite is a result; a file that could not be loaded, or a runner that crashed, is a failed one. */
 function suite(name, ...args) {
   say(`\n== ${name}`)
@@ -81,12 +93,15 @@ function suite(name, ...args) {
       if (test.status === 'passed') total.passed += 1
       else if (test.status === 'failed') {
         failed += 1
-        failures.push(`${name}: ${path}: ${test.fullName}`)
-      } else skipped.push(`${name}: ${path}: ${test.fullName}`)
+        failures.push(`${name}: ${path}: ${test.fullName}${reason(test.failureMessages.join('\n'))}`)
+      }
     }
+    const left = tests.filter(({ status }) => status !== 'passed' && status !== 'failed')
+    for (const [group, { length }] of Object.entries(Object.groupBy(left, groupOf)))
+      skipped.push(`${name}: ${path}: ${group}${length === 1 ? '' : ` (${length} tests)`}`)
     if (file.status === 'failed' && tests.every((test) => test.status !== 'failed')) {
       failed += 1
-      failures.push(`${name}: ${path}: ${file.message.split('\n')[0]}`)
+      failures.push(`${name}: ${path}${reason(file.message)}`)
     }
   }
   // Such as an error that nothing caught: every test passed, and yet something is wrong.
