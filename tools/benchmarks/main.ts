@@ -7,12 +7,13 @@ import { tempWorld } from '@flotilla/testing'
 import { repository } from '../e2e/harness/versions.ts'
 import type { Bench, Case, Readings } from './case.ts'
 import { cases } from './cases/index.ts'
+import { floors } from './floor/floors.ts'
 import { benchImages } from './images.ts'
 import { machineFacts } from './machine.ts'
 import { type Pair, type Result, resultsOf, tableOf } from './results.ts'
 import { type SideName, startSide } from './sides.ts'
 
-const help = `usage: tools/bench [--peer DIR] [--only NAME,…] [--pairs N] [--json FILE] [--quick] [--list]
+const help = `usage: tools/bench [--peer DIR] [--only NAME,…] [--pairs N] [--json FILE] [--quick] [--list | --floors]
 
 Measures flotilla's standalone process beside a real containerd: ours, theirs, ours, theirs, each time freshly started
 on an empty root, driven by the same client. Prints a Markdown table: medians, the ratio ours ÷ theirs pair by pair, and
@@ -24,6 +25,8 @@ whether the target is met; less is better everywhere.
   --json FILE  results as JSON, written after each case
   --quick      one pair of everything at a small size, no warm-up: shows that the tool works, not how fast we are
   --list       names of the cases
+  --floors     instead of all that: how long calls take with a server in Node that does nothing but answer, or store
+               what it is sent in Redis
   --help       this text
 
 Needs root, what tools/install installs, and for all cases about 12 GB of /dev/shm.
@@ -37,6 +40,7 @@ const { values } = parseArgs({
     json: { type: 'string' },
     quick: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
+    floors: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
 })
@@ -47,18 +51,29 @@ let ending = false
 
 if (values.help) process.stdout.write(help)
 else if (values.list) for (const { name } of cases) process.stdout.write(`${name}\n`)
-else
+else if (values.floors) {
+  const pairs = positive(values.pairs)
+  for await (const { name, clock, processor } of floors(
+    values.quick ? { repeats: 1, share: 0.02 } : { repeats: pairs, share: 1 },
+  ))
+    process.stdout.write(`${name}: ${clock.toFixed(0)} µs, ${processor.toFixed(0)} µs of processor time\n`)
+} else
   await run().catch((error: unknown) => {
     // What is cut off fails; the process ends when all is cleaned up.
     if (!ending) throw error
   })
 
+function positive(pairs: string): number {
+  const count = Number(pairs)
+  if (!(count >= 1)) throw new Error(`--pairs ${pairs} is not a number of pairs`)
+  return count
+}
+
 async function run(): Promise<void> {
   const peer = resolve(values.peer ?? join(repository, '.work/containerd/newest/usr/bin'))
   if (!existsSync(join(peer, 'containerd')))
     throw new Error(`no containerd in ${peer}: run tools/install, or give --peer`)
-  const pairs = values.quick ? 1 : Number(values.pairs)
-  if (!(pairs >= 1)) throw new Error(`--pairs ${values.pairs} is not a number of pairs`)
+  const pairs = values.quick ? 1 : positive(values.pairs)
   const chosen = cases.filter(({ name }) => values.only?.split(',').some((start) => name.startsWith(start)) ?? true)
   if (chosen.length === 0) throw new Error(`no case is named ${values.only}; see --list`)
 

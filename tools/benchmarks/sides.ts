@@ -91,7 +91,8 @@ export async function startSide(name: SideName, world: TempWorld, peer: string):
 /** The kernel counts in hundredths of a second. */
 const tick = 10
 
-function cpuOf(pid: number): number {
+/** Milliseconds of processor time that a process has used, its children apart. */
+export function cpuOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) * tick

@@ -23,7 +23,7 @@ export interface Callers {
 
 /** Starts processes with so many callers in all, which share the calls with the numbers from `first` on. */
 export async function callersOf(
-  side: Side,
+  side: Pick<Side, 'address'>,
   message: MessageName,
   options: { readonly callers: number; readonly calls: number; readonly first?: number },
 ): Promise<Callers> {

@@ -38,3 +38,18 @@ it.skipIf(!there || underTest !== 'standalone')(
   },
   limit,
 )
+
+it.skipIf(underTest !== 'standalone')(
+  'tools/bench --floors measures a server that only answers',
+  () => {
+    const printed = execFileSync(join(repository, 'tools/bench'), ['--floors', '--quick'], {
+      encoding: 'utf8',
+      timeout: limit,
+    })
+    const line = /^(container|lease) (get|create), (one caller|16 callers): [1-9]\d* µs, \d+ µs of processor time$/
+    const lines = printed.trimEnd().split('\n')
+    expect(lines).toHaveLength(6)
+    for (const one of lines) expect(one).toMatch(line)
+  },
+  limit,
+)
