@@ -25,15 +25,15 @@ export interface Callers {
 export async function callersOf(
   side: Pick<Side, 'address'>,
   message: MessageName,
-  options: { readonly callers: number; readonly calls: number; readonly first?: number },
+  options: { readonly callers: number; readonly calls: number; readonly first?: number; readonly within?: string },
 ): Promise<Callers> {
-  const { callers, calls, first = 0 } = options
+  const { callers, calls, first = 0, within = namespace } = options
   const processes = callers === 1 ? 1 : 2
   const children = await Promise.all(
     Array.from({ length: processes }, async (_, index) => {
       const job: CallerJob = {
         address: side.address,
-        namespace,
+        namespace: within,
         message,
         callers: Math.ceil(callers / processes),
         first: first + Math.floor((calls * index) / processes),
