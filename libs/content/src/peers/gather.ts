@@ -11,6 +11,12 @@ const atOnce = 4
 const stall = 4_000
 /** Milliseconds between two looks for nodes that have what is missing. */
 const lookEvery = 300
+/** Nodes asked at one look: where many nodes want one blob, each asking each would be all that they do. */
+const askedAtOnce = 8
+/** Times that a node may fail before it is left out. One that only has much to do answers the next time. */
+const failuresAllowed = 3
+/** Milliseconds that a node is let be after it failed, times how often it did. */
+const restAfterFailure = 500
 
 export interface Gathered {
   /** Where pieces came from. */
@@ -32,17 +38,18 @@ export async function gather(
 ): Promise<Gathered> {
   const { peers } = store
   const used = new Set<string>()
-  const failed = new Map<string, string>()
+  const failed = new Failures()
+  const empty = new Set<string>()
   const active = new Map<string, Promise<void>>()
   if (peers === undefined) return { used: [], why: 'this is a machine alone' }
   const limit = options.alone ? 1 : atOnce
 
   while (!partial.complete) {
     store.closing.throwIfAborted()
-    const sources = await sourcesOf(store, peers, wanted.digest, failed)
+    const { sources, more } = await look(store, peers, wanted.digest, failed, empty)
     for (const { node, has } of sources) {
       if (active.size >= limit || !partial.hasFree) break
-      if (failed.has(node) || active.has(node)) continue
+      if (!failed.mayBeAsked(node) || active.has(node)) continue
       active.set(
         node,
         fromNode(store, peers, wanted, partial, node, has)
@@ -50,31 +57,26 @@ export async function gather(
             (pieces) => {
               if (pieces > 0) used.add(node)
             },
-            (error: unknown) => {
-              failed.set(node, toRpcError(error).message)
-            },
+            (error: unknown) => failed.add(node, error),
           )
           .finally(() => active.delete(node)),
       )
     }
     if (active.size > 0) await Promise.race([...active.values(), sleep(lookEvery)])
-    else if (sources.some(({ node }) => !failed.has(node))) await sleep(lookEvery, undefined, { signal: store.closing })
+    else if (more || sources.length > 0) await sleep(lookEvery, undefined, { signal: store.closing })
     else break
   }
-  if (!partial.complete && failed.size > 0)
-    store.logger?.warn(
-      { digest: wanted.digest, failed: Object.fromEntries(failed) },
-      'a blob could not be had from peers',
-    )
+  const reasons = failed.reasons()
+  if (!partial.complete && reasons.length > 0)
+    store.logger?.warn({ digest: wanted.digest, failed: reasons }, 'a blob could not be had from peers')
   if (!partial.complete && options.fromRegistry) {
     try {
       if (await fromRegistry(store, peers, wanted, partial)) used.add('its registry')
-      else failed.set('registry', 'nothing says where it came from')
+      else reasons.push('registry: nothing says where it came from')
     } catch (error) {
-      failed.set('registry', toRpcError(error).message)
+      reasons.push(`registry: ${toRpcError(error).message}`)
     }
   }
-  const reasons = [...failed].map(([source, why]) => `${source}: ${why}`)
   return { used: [...used], why: reasons.length === 0 ? 'no node has it' : reasons.join('; ') }
 }
 
@@ -84,18 +86,59 @@ interface Source {
   readonly has: (piece: number) => boolean
 }
 
-/** Who has the blob, or parts of it, and answers; in an order that differs from node to node. */
-async function sourcesOf(store: Store, peers: Peers, digest: string, failed: Map<string, string>): Promise<Source[]> {
+/** Nodes that did not give what they were asked for. */
+class Failures {
+  readonly #nodes = new Map<string, { readonly why: string; readonly times: number; readonly again: number }>()
+
+  add(node: string, error: unknown): void {
+    const times = (this.#nodes.get(node)?.times ?? 0) + 1
+    this.#nodes.set(node, { why: toRpcError(error).message, times, again: Date.now() + times * restAfterFailure })
+  }
+
+  /** Says that it is of no use to ask a node again. */
+  rule(node: string, why: string): void {
+    this.#nodes.set(node, { why, times: failuresAllowed, again: 0 })
+  }
+
+  isOut(node: string): boolean {
+    return (this.#nodes.get(node)?.times ?? 0) >= failuresAllowed
+  }
+
+  /** Whether it is neither out nor let be for a moment. */
+  mayBeAsked(node: string): boolean {
+    return !this.isOut(node) && (this.#nodes.get(node)?.again ?? 0) <= Date.now()
+  }
+
+  reasons(): string[] {
+    return [...this.#nodes].map(([node, { why }]) => `${node}: ${why}`)
+  }
+}
+
+/**
+ * Who has the blob, or parts of it, and answers; some of them, in an order that differs from node to node.
+ *
+ * @param empty nodes that answered that they have nothing, kept from look to look
+ * @returns `more` when another look may find somebody
+ */
+async function look(
+  store: Store,
+  peers: Peers,
+  digest: string,
+  failed: Failures,
+  empty: Set<string>,
+): Promise<{ readonly sources: Source[]; readonly more: boolean }> {
   const [whole, arriving] = await Promise.all([
     blobNodes(store.metadata, digest),
     arrivingNodes(store.metadata, digest),
   ])
   const all = [...new Set([...whole, ...arriving])].filter((node) => node !== store.node)
+  const asked = inAnyOrder(all.filter((node) => failed.mayBeAsked(node)))
+    .sort((a, b) => Number(empty.has(a)) - Number(empty.has(b)))
+    .slice(0, askedAtOnce)
   const found = await Promise.all(
-    all.map(async (node): Promise<Source | undefined> => {
-      if (failed.has(node)) return undefined
+    asked.map(async (node): Promise<Source | undefined> => {
       if (!(await peers.isReady(node))) {
-        failed.set(node, 'it is not ready')
+        failed.rule(node, 'it is not ready')
         return undefined
       }
       try {
@@ -103,19 +146,29 @@ async function sourcesOf(store: Store, peers: Peers, digest: string, failed: Map
         const [state] = (await peers.blobs(node).stat({ digests: [digest] }, call)).blobs
         if (state?.whole) return { node, has: () => true }
         if (whole.includes(node)) await removeBlobNode(store.metadata, digest, node)
-        if (state === undefined || state.pieces.length === 0) return undefined
+        if (state === undefined || state.pieces.length === 0) {
+          empty.add(node)
+          return undefined
+        }
+        empty.delete(node)
         return { node, has: (piece) => hasBit(state.pieces, piece) }
       } catch (error) {
-        failed.set(node, toRpcError(error).message)
+        failed.add(node, error)
         return undefined
       }
     }),
   )
-  return found
-    .filter((source) => source !== undefined)
-    .map((source) => ({ source, key: Math.random() }))
+  return {
+    sources: found.filter((source) => source !== undefined),
+    more: all.some((node) => !failed.isOut(node) && !empty.has(node)),
+  }
+}
+
+function inAnyOrder<T>(values: readonly T[]): T[] {
+  return values
+    .map((value) => ({ value, key: Math.random() }))
     .sort((a, b) => a.key - b.key)
-    .map(({ source }) => source)
+    .map(({ value }) => value)
 }
 
 /** Pieces from one node, as long as it has some that are missing. Answers how many came. */
