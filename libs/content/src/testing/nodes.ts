@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises'
+import { RpcError, status } from '@flotilla/rpc'
 import type { ContentService, ContentServiceDeps } from '../index.ts'
 import { type ContentWorld, contentWorld } from './world.ts'
 
@@ -10,6 +11,10 @@ export interface ContentNodes extends AsyncDisposable {
   root(name: string): string
   /** Those that the others take for gone. */
   readonly away: Set<string>
+  /** How many of the next questions what blobs it has a node is too busy to answer in time. */
+  readonly busy: Map<string, number>
+  /** Nodes that were asked what blobs they have, in order. */
+  readonly asked: string[]
 }
 
 export async function contentNodes(
@@ -20,6 +25,8 @@ export async function contentNodes(
   const world = stack.use(await contentWorld())
   const services = new Map<string, ContentService>()
   const away = new Set<string>()
+  const busy = new Map<string, number>()
+  const asked: string[] = []
   const of = (name: string): ContentService => {
     const service = services.get(name)
     if (service === undefined) throw new Error(`there is no node ${name}`)
@@ -31,12 +38,21 @@ export async function contentNodes(
     const peers = {
       ready: async () => names.filter((name) => !away.has(name)),
       isReady: async (name: string) => !away.has(name),
-      blobs: (name: string) => of(name).forPeers,
+      blobs: (name: string): ContentService['forPeers'] => ({
+        ...of(name).forPeers,
+        stat: (request, call) => {
+          asked.push(name)
+          const times = busy.get(name) ?? 0
+          busy.set(name, times - 1)
+          if (times > 0) throw new RpcError(status.DEADLINE_EXCEEDED, `${name} has much to do`)
+          return of(name).forPeers.stat(request, call)
+        },
+      }),
       local: (name: string) => of(name).blobs,
       source: async () => undefined,
     }
     services.set(nodeName, stack.use(await world.open({ root: root(nodeName), nodeName, peers, ...deps })))
   }
   const owned = stack.move()
-  return { world, names, of, root, away, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return { world, names, of, root, away, busy, asked, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

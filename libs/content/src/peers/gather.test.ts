@@ -1,0 +1,45 @@
+import { makeCall, status } from '@flotilla/rpc'
+import { expect, it } from 'vitest'
+import { put, read } from '../testing/blobs.ts'
+import { contentNodes } from '../testing/nodes.ts'
+
+const call = makeCall({ namespace: 'ns' })
+
+it('a node that was too busy to answer is asked again', async () => {
+  await using nodes = await contentNodes(['one', 'two'])
+  const digest = await put(nodes.of('one').content, call, 'on one')
+  nodes.busy.set('one', 2)
+  expect(String(await read(nodes.of('two').content, call, digest))).toBe('on one')
+  expect(nodes.asked).toEqual(['one', 'one', 'one'])
+})
+
+it('one that never answers is given up, by its name and with what it said', async () => {
+  await using nodes = await contentNodes(['one', 'two'])
+  const digest = await put(nodes.of('one').content, call, 'on one')
+  nodes.busy.set('one', Number.POSITIVE_INFINITY)
+  await expect(read(nodes.of('two').content, call, digest)).rejects.toMatchObject({
+    code: status.UNAVAILABLE,
+    message: expect.stringMatching(/cannot be had on node "two": one: one has much to do/),
+  })
+  nodes.busy.clear()
+  expect(String(await read(nodes.of('two').content, call, digest))).toBe('on one')
+})
+
+it('one that is gone is not asked', async () => {
+  await using nodes = await contentNodes(['one', 'two'])
+  const digest = await put(nodes.of('one').content, call, 'on one')
+  nodes.away.add('one')
+  await expect(read(nodes.of('two').content, call, digest)).rejects.toMatchObject({ code: status.UNAVAILABLE })
+  expect(nodes.asked).toEqual([])
+})
+
+it('of twenty nodes that have a blob, eight are asked', async () => {
+  const holders = Array.from({ length: 20 }, (_, index) => `n${index}`)
+  await using nodes = await contentNodes([...holders, 'new'])
+  const digest = await put(nodes.of('n0').content, call, 'on each')
+  for (const name of holders) await read(nodes.of(name).content, call, digest)
+  nodes.asked.length = 0
+  expect(String(await read(nodes.of('new').content, call, digest))).toBe('on each')
+  expect(new Set(nodes.asked).size).toBe(8)
+  expect(nodes.asked).toHaveLength(8)
+})
