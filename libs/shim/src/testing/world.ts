@@ -198,11 +198,12 @@ export class TestWorld implements AsyncDisposable {
   }
 
   /**
-   * Its standard error goes nowhere unless given. One FIFO for both would hang now and then: a shim opens an exec's
+   * Its standard error is lost unless given. One FIFO for both would hang now and then: a shim opens an exec's
    * FIFOs one after the other once it runs, and when it has ended by then, the reader left with the end of the first.
    */
   async exec(id: string, execId: string, options: TaskOptions = {}): Promise<void> {
-    const { stderr = '', stdin = '', stdout = '', terminal = false } = options
+    const { stdin = '', stdout = '', terminal = false } = options
+    const stderr = options.stderr ?? (terminal || stdout === '' ? '' : '/dev/null')
     const spec = this.processAny(options)
     await this.tasks.exec({ containerId: id, execId, stdin, stdout, stderr, terminal, spec }, this.call())
   }
