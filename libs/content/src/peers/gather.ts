@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { arrivingNodes, blobNodes, removeBlobNode } from '@flotilla/metadata'
 import { hasCode, makeCall, status, toRpcError } from '@flotilla/rpc'
 import type { Store } from '../store.ts'
+import { Candidates } from './candidates.ts'
 import { hasBit, type PartialBlob } from './partial-blob.ts'
 import type { Peers, Wanted } from './peers.ts'
 
@@ -11,12 +12,6 @@ const atOnce = 4
 const stall = 4_000
 /** Milliseconds between two looks for nodes that have what is missing. */
 const lookEvery = 300
-/** Nodes asked at one look: where many nodes want one blob, each asking each would be all that they do. */
-const askedAtOnce = 8
-/** Times that a node may fail before it is left out. One that only has much to do answers the next time. */
-const failuresAllowed = 3
-/** Milliseconds that a node is let be after it failed, times how often it did. */
-const restAfterFailure = 500
 
 export interface Gathered {
   /** Where pieces came from. */
@@ -38,18 +33,20 @@ export async function gather(
 ): Promise<Gathered> {
   const { peers } = store
   const used = new Set<string>()
-  const failed = new Failures()
-  const empty = new Set<string>()
+  const candidates = new Candidates()
   const active = new Map<string, Promise<void>>()
   if (peers === undefined) return { used: [], why: 'this is a machine alone' }
   const limit = options.alone ? 1 : atOnce
 
   while (!partial.complete) {
     store.closing.throwIfAborted()
-    const { sources, more } = await look(store, peers, wanted.digest, failed, empty)
+    const hasRoom = () => active.size < limit && partial.hasFree
+    // Whoever is served by as many as may serve it asks nobody.
+    const { sources, more } = hasRoom() ? await look(store, peers, wanted.digest, candidates, active) : nobody
     for (const { node, has } of sources) {
-      if (active.size >= limit || !partial.hasFree) break
-      if (!failed.mayBeAsked(node) || active.has(node)) continue
+      if (!hasRoom()) break
+      // One that is only getting the blob may have nothing yet that is missing here.
+      if (!partial.canTake(has)) continue
       active.set(
         node,
         fromNode(store, peers, wanted, partial, node, has)
@@ -57,7 +54,7 @@ export async function gather(
             (pieces) => {
               if (pieces > 0) used.add(node)
             },
-            (error: unknown) => failed.add(node, error),
+            (error: unknown) => candidates.failed(node, error),
           )
           .finally(() => active.delete(node)),
       )
@@ -66,7 +63,7 @@ export async function gather(
     else if (more || sources.length > 0) await sleep(lookEvery, undefined, { signal: store.closing })
     else break
   }
-  const reasons = failed.reasons()
+  const reasons = candidates.failures()
   if (!partial.complete && reasons.length > 0)
     store.logger?.warn({ digest: wanted.digest, failed: reasons }, 'a blob could not be had from peers')
   if (!partial.complete && options.fromRegistry) {
@@ -86,59 +83,31 @@ interface Source {
   readonly has: (piece: number) => boolean
 }
 
-/** Nodes that did not give what they were asked for. */
-class Failures {
-  readonly #nodes = new Map<string, { readonly why: string; readonly times: number; readonly again: number }>()
-
-  add(node: string, error: unknown): void {
-    const times = (this.#nodes.get(node)?.times ?? 0) + 1
-    this.#nodes.set(node, { why: toRpcError(error).message, times, again: Date.now() + times * restAfterFailure })
-  }
-
-  /** Says that it is of no use to ask a node again. */
-  rule(node: string, why: string): void {
-    this.#nodes.set(node, { why, times: failuresAllowed, again: 0 })
-  }
-
-  isOut(node: string): boolean {
-    return (this.#nodes.get(node)?.times ?? 0) >= failuresAllowed
-  }
-
-  /** Whether it is neither out nor let be for a moment. */
-  mayBeAsked(node: string): boolean {
-    return !this.isOut(node) && (this.#nodes.get(node)?.again ?? 0) <= Date.now()
-  }
-
-  reasons(): string[] {
-    return [...this.#nodes].map(([node, { why }]) => `${node}: ${why}`)
-  }
+interface Found {
+  readonly sources: readonly Source[]
+  /** Whether another look may find somebody. */
+  readonly more: boolean
 }
 
-/**
- * Who has the blob, or parts of it, and answers; some of them, in an order that differs from node to node.
- *
- * @param empty nodes that answered that they have nothing, kept from look to look
- * @returns `more` when another look may find somebody
- */
+const nobody: Found = { sources: [], more: true }
+
+/** Who has the blob, or parts of it, and answers: some of them, but for those that give pieces already. */
 async function look(
   store: Store,
   peers: Peers,
   digest: string,
-  failed: Failures,
-  empty: Set<string>,
-): Promise<{ readonly sources: Source[]; readonly more: boolean }> {
+  candidates: Candidates,
+  active: ReadonlyMap<string, unknown>,
+): Promise<Found> {
   const [whole, arriving] = await Promise.all([
     blobNodes(store.metadata, digest),
     arrivingNodes(store.metadata, digest),
   ])
   const all = [...new Set([...whole, ...arriving])].filter((node) => node !== store.node)
-  const asked = inAnyOrder(all.filter((node) => failed.mayBeAsked(node)))
-    .sort((a, b) => Number(empty.has(a)) - Number(empty.has(b)))
-    .slice(0, askedAtOnce)
-  const found = await Promise.all(
-    asked.map(async (node): Promise<Source | undefined> => {
+  const sources = await Promise.all(
+    candidates.choose(all.filter((node) => !active.has(node))).map(async (node): Promise<Source | undefined> => {
       if (!(await peers.isReady(node))) {
-        failed.rule(node, 'it is not ready')
+        candidates.ruleOut(node, 'it is not ready')
         return undefined
       }
       try {
@@ -146,29 +115,16 @@ async function look(
         const [state] = (await peers.blobs(node).stat({ digests: [digest] }, call)).blobs
         if (state?.whole) return { node, has: () => true }
         if (whole.includes(node)) await removeBlobNode(store.metadata, digest, node)
-        if (state === undefined || state.pieces.length === 0) {
-          empty.add(node)
-          return undefined
-        }
-        empty.delete(node)
-        return { node, has: (piece) => hasBit(state.pieces, piece) }
+        const pieces = state?.pieces ?? Buffer.alloc(0)
+        candidates.answered(node, pieces.length > 0)
+        return pieces.length > 0 ? { node, has: (piece) => hasBit(pieces, piece) } : undefined
       } catch (error) {
-        failed.add(node, error)
+        candidates.failed(node, error)
         return undefined
       }
     }),
   )
-  return {
-    sources: found.filter((source) => source !== undefined),
-    more: all.some((node) => !failed.isOut(node) && !empty.has(node)),
-  }
-}
-
-function inAnyOrder<T>(values: readonly T[]): T[] {
-  return values
-    .map((value) => ({ value, key: Math.random() }))
-    .sort((a, b) => a.key - b.key)
-    .map(({ value }) => value)
+  return { sources: sources.filter((source) => source !== undefined), more: candidates.leaveHope(all) }
 }
 
 /** Pieces from one node, as long as it has some that are missing. Answers how many came. */

@@ -48,14 +48,24 @@ export class PartialBlob implements AsyncDisposable {
     return this.#done.size + this.#taken.size < this.count
   }
 
+  /** Whether there is a piece to take from somebody. */
+  canTake(has: (piece: number) => boolean): boolean {
+    return this.#free(has).length > 0
+  }
+
   /** Takes a piece that nobody is getting; a random one, so that nodes that get it at once can help each other. */
   take(has: (piece: number) => boolean): number | undefined {
-    const free: number[] = []
-    for (let piece = 0; piece < this.count; piece++)
-      if (!this.#done.has(piece) && !this.#taken.has(piece) && has(piece)) free.push(piece)
+    const free = this.#free(has)
     const piece = free[Math.floor(Math.random() * free.length)]
     if (piece !== undefined) this.#taken.add(piece)
     return piece
+  }
+
+  #free(has: (piece: number) => boolean): number[] {
+    const free: number[] = []
+    for (let piece = 0; piece < this.count; piece++)
+      if (!this.#done.has(piece) && !this.#taken.has(piece) && has(piece)) free.push(piece)
+    return free
   }
 
   giveBack(piece: number): void {
