@@ -70,7 +70,7 @@ function reason(message) {
     .join('')
 }
 
-/** What tests are skipped for is said in the name of the outermost group, if they are in one. */
+/** The names of the outermost groups say what tests are skipped for. */
 const groupOf = ({ ancestorTitles, title }) => ancestorTitles.slice(0, 2).join(' ') || title
 
 /** Each test of a suite is a result; a file that could not be loaded, or a runner that crashed, is a failed one. */

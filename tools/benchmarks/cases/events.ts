@@ -25,26 +25,20 @@ export const events: Case = {
     const { path, of } = messages['probe publish']
     using prober = await unaryConnection(side.address, path, namespace)
     const probe = () => prober.call(of()).then(() => new Promise((resolve) => setTimeout(resolve, 5)))
-    // The first pay for what is compiled while they run.
-    const warm = scale(4_000, 20)
-    {
-      using subscribers = await subscribersTo(side, { streams: 1, events: warm }, probe)
-      await (await callersOf(side, 'event publish', { callers: 16, calls: warm })).go()
-      await subscribers.done
+    const publish = async (streams: number, callers: number, count: number) => {
+      using subscribers = await subscribersTo(side, { streams, events: count }, probe)
+      const ready = await callersOf(side, 'event publish', { callers, calls: count })
+      const reading = await clock(side, () => Promise.all([ready.go(), subscribers.done]), count / 1000)
+      return { reading, latencies: await subscribers.done }
     }
+    const [few, many] = [scale(500, 20), scale(10_000, 100)]
+    // The first pay for what is compiled while they run.
+    await publish(1, 16, scale(4_000, 20))
     for (const count of counts) {
-      const few = scale(500, 20)
-      {
-        using subscribers = await subscribersTo(side, { streams: count, events: few }, probe)
-        await (await callersOf(side, 'event publish', { callers: 1, calls: few })).go()
-        const { p50, p99 } = await subscribers.done
-        readings[name(middle, count)] = { value: p50 }
-        readings[name(slowest, count)] = { value: p99 }
-      }
-      const many = scale(10_000, 100)
-      using subscribers = await subscribersTo(side, { streams: count, events: many }, probe)
-      const callers = await callersOf(side, 'event publish', { callers: 16, calls: many })
-      readings[name(each, count)] = await clock(side, () => Promise.all([callers.go(), subscribers.done]), many / 1000)
+      const { p50, p99 } = (await publish(count, 1, few)).latencies
+      readings[name(middle, count)] = { value: p50 }
+      readings[name(slowest, count)] = { value: p99 }
+      readings[name(each, count)] = (await publish(count, 16, many)).reading
     }
     return readings
   },

@@ -1,12 +1,10 @@
 import { type Case, clock, type Reading } from '../case.ts'
-import { callersOf } from '../load/callers.ts'
+import { callersOf, named } from '../load/callers.ts'
 import type { MessageName } from '../load/messages.ts'
 import { unaryConnection } from '../load/unary-connection.ts'
 import { namespace } from '../sides.ts'
 
 const creates: readonly MessageName[] = ['container create', 'image create', 'lease create']
-const named = (message: MessageName, callers: number) =>
-  `${message}, ${callers === 1 ? 'one caller' : `${callers} callers`}`
 const list = 'list of 10,000 containers'
 
 /**

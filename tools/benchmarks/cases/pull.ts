@@ -33,7 +33,7 @@ export const pulls: readonly Case[] = images.flatMap(([image, words]) =>
         const first = await pull(side, bench, image, way)
         if (image !== '20-layers') return { [figure]: first }
         const times = bench.scale(10, 1)
-        for (let time = 0; time < times; time++) await pull(side, bench, image, way)
+        await pull(side, bench, image, way, times)
         return { [figure]: first, [again]: await pull(side, bench, image, way, times) }
       },
     }

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { firstWords, startServer, tempWorld } from '@flotilla/testing'
-import { callersOf } from '../load/callers.ts'
+import { callersOf, named } from '../load/callers.ts'
 import type { MessageName } from '../load/messages.ts'
 import { cpuOf } from '../sides.ts'
 import { median } from '../statistics.ts'
@@ -65,8 +65,7 @@ export async function* floors({ repeats, share }: { repeats: number; share: numb
         clocks.push(((performance.now() - from) * 1_000) / made)
         processors.push(((used() - before) * 1_000) / made)
       }
-      const name = `${message}, ${callers === 1 ? 'one caller' : `${callers} callers`}`
-      yield { name, clock: median(clocks), processor: median(processors) }
+      yield { name: named(message, callers), clock: median(clocks), processor: median(processors) }
     } finally {
       server.kill()
       await ended

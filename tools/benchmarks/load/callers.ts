@@ -15,6 +15,10 @@ export interface CallerJob {
   readonly end: number
 }
 
+/** As results call so many callers of a message. */
+export const named = (message: MessageName, callers: number) =>
+  `${message}, ${callers === 1 ? 'one caller' : `${callers} callers`}`
+
 /** Callers that are connected and wait for the word. */
 export interface Callers {
   /** Makes all calls; an error in one is an error here. */

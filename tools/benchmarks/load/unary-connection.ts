@@ -1,4 +1,5 @@
-import { connect, type Socket } from 'node:net'
+import { connect } from 'node:net'
+import { firstWindow, flag, frame, frameOf, largestWindow, preface, readFrames, windowUpdate } from './frames.ts'
 
 /**
  * A gRPC client that costs next to nothing, so that what is measured is the server: one HTTP/2 connection over a unix
@@ -19,9 +20,6 @@ interface Running {
   readonly reject: (error: Error) => void
 }
 
-const frame = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, goAway: 7, windowUpdate: 8 } as const
-const flag = { endStream: 1, ack: 1, endHeaders: 4 } as const
-const largestWindow = 0x7fff_ffff
 /** Bytes received after which the connection's window is opened again. */
 const refill = 256 * 1024 * 1024
 
@@ -35,9 +33,9 @@ export async function unaryConnection(address: string, path: string, namespace: 
   const settings = Buffer.alloc(6)
   settings.writeUInt16BE(4, 0)
   settings.writeUInt32BE(largestWindow, 2)
-  socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+  socket.write(preface)
   socket.write(frameOf(frame.settings, 0, 0, settings))
-  socket.write(windowUpdate(largestWindow - 65_535))
+  socket.write(windowUpdate(largestWindow - firstWindow))
 
   const running = new Map<number, Running>()
   let nextStream = 1
@@ -99,39 +97,6 @@ export async function unaryConnection(address: string, path: string, namespace: 
       socket.destroy()
     },
   }
-}
-
-function frameOf(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(payload.length, 0, 3)
-  head[3] = type
-  head[4] = flags
-  head.writeUInt32BE(stream, 5)
-  return Buffer.concat([head, payload])
-}
-
-function windowUpdate(bytes: number): Buffer {
-  const payload = Buffer.alloc(4)
-  payload.writeUInt32BE(bytes)
-  return frameOf(frame.windowUpdate, 0, 0, payload)
-}
-
-function readFrames(
-  socket: Socket,
-  take: (type: number, flags: number, stream: number, payload: Buffer) => void,
-): void {
-  let rest: Buffer = Buffer.alloc(0)
-  socket.on('data', (chunk: Buffer) => {
-    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
-    let at = 0
-    while (bytes.length - at >= 9) {
-      const end = at + 9 + bytes.readUIntBE(at, 3)
-      if (bytes.length < end) break
-      take(bytes[at + 3] ?? 0, bytes[at + 4] ?? 0, bytes.readUInt32BE(at + 5), bytes.subarray(at + 9, end))
-      at = end
-    }
-    rest = bytes.subarray(at)
-  })
 }
 
 // HPACK, RFC 7541: the first request puts its headers into the connection's table, the later ones point there.
