@@ -4,6 +4,7 @@ import type { LocalBlobsDefinition } from '@flotilla/api/flotilla/content/v1/con
 import type { BlobsDefinition as PeerBlobsDefinition } from '@flotilla/api/flotilla/peer/v1/peer'
 import type { Metadata } from '@flotilla/metadata'
 import { keepsNoRequest, requireNamespace, type ServiceOf, unavailable } from '@flotilla/rpc'
+import { createSlots } from '@flotilla/turns'
 import { Adoptions } from './adoptions.ts'
 import { info, list, remove, update } from './catalogue.ts'
 import { parseDigest } from './digest.ts'
@@ -15,7 +16,7 @@ import { layoutOf, makeDirectories } from './layout.ts'
 import { locate, locateIngest } from './locate.ts'
 import { Arrivals } from './peers/arrivals.ts'
 import { bringNamed } from './peers/bring.ts'
-import { readForPeers, statForPeers } from './peers/for-peers.ts'
+import { readForPeers, servedAtOnce, statForPeers } from './peers/for-peers.ts'
 import type { Peers } from './peers/peers.ts'
 import { tellOfBlobs } from './peers/tell-of-blobs.ts'
 import { type CopiesPolicy, watchCopies } from './peers/watch-copies.ts'
@@ -86,6 +87,7 @@ export async function createContentService(deps: ContentServiceDeps): Promise<Co
     peers: deps.peers,
     copies: deps.copies ?? 1,
     arrivals: new Arrivals(),
+    serving: createSlots(servedAtOnce),
   }
   stack.defer(async () => {
     closing.abort(unavailable('the content service is stopping'))
@@ -124,7 +126,7 @@ export async function createContentService(deps: ContentServiceDeps): Promise<Co
     },
     forPeers: {
       stat: answering((request) => statForPeers(store, request)),
-      read: streaming((request) => readForPeers(store, request)),
+      read: streaming((request, call) => readForPeers(store, request, call)),
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

@@ -1,4 +1,5 @@
 import type { Metadata } from '@flotilla/metadata'
+import type { Slots } from '@flotilla/turns'
 import type { Adoptions } from './adoptions.ts'
 import type { Bytes } from './bytes.ts'
 import type { DigestLocks } from './digest-locks.ts'
@@ -40,4 +41,6 @@ export interface Store {
   /** Nodes that are to have each blob that did not come from a registry. */
   readonly copies: number
   readonly arrivals: Arrivals
+  /** Bounds how many parts of blobs other nodes get from this one at once. */
+  readonly serving: Slots
 }

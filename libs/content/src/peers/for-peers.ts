@@ -1,4 +1,5 @@
 import { open } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type BlobPiece,
   BlobState,
@@ -7,7 +8,7 @@ import {
   type StatBlobsResponse,
 } from '@flotilla/api/flotilla/peer/v1/peer'
 import { errnoOf } from '@flotilla/linux'
-import { dataLoss, notFound, outOfRange } from '@flotilla/rpc'
+import { type Call, dataLoss, notFound, outOfRange } from '@flotilla/rpc'
 import { type Digest, parseDigest } from '../digest.ts'
 import type { OpenIngest } from '../open-ingest.ts'
 import type { Store } from '../store.ts'
@@ -15,6 +16,12 @@ import { pieceBytes } from './partial-blob.ts'
 
 /** Most bytes in one answer. */
 const messageBytes = 1024 * 1024
+/** Readers served at the same time. Were it all who ask, each would wait so long for a byte that it goes elsewhere. */
+export const servedAtOnce = 4
+/** Milliseconds after which a reader's turn ends, though it may not be served whole: it may be gone without a word. */
+const longestTurn = 5_000
+/** Milliseconds between two signs of life to a reader that waits for its turn. */
+const signOfLife = 1_000
 
 /** What this node has of some blobs, whole or on their way. */
 export async function statForPeers(store: Store, { digests }: StatBlobsRequest): Promise<StatBlobsResponse> {
@@ -46,8 +53,26 @@ function ingestOf(store: Store, digest: Digest): OpenIngest | undefined {
   return undefined
 }
 
-/** Bytes of a blob for another node. OUT_OF_RANGE for what has not come yet. */
-export async function* readForPeers(store: Store, request: ReadBlobRequest): AsyncGenerator<BlobPiece> {
+/** Bytes of a blob for another node, when it is its turn. OUT_OF_RANGE for what has not come yet. */
+export async function* readForPeers(store: Store, request: ReadBlobRequest, call: Call): AsyncGenerator<BlobPiece> {
+  const turn = store.serving.take(call.signal)
+  let limit: NodeJS.Timeout | undefined
+  try {
+    while ((await Promise.race([turn, sleep(signOfLife)])) === undefined) yield { data: Buffer.alloc(0) }
+    const end = await turn
+    limit = setTimeout(end, longestTurn).unref()
+    yield* pieceForPeers(store, request)
+  } finally {
+    clearTimeout(limit)
+    // Also of who left before it was their turn.
+    void turn.then(
+      (end) => end(),
+      () => {},
+    )
+  }
+}
+
+async function* pieceForPeers(store: Store, request: ReadBlobRequest): AsyncGenerator<BlobPiece> {
   const digest = parseDigest(request.digest)
   const { offset } = request
   const { end, path } = await placeOf(store, digest, offset, request.size)

@@ -43,3 +43,12 @@ it('of twenty nodes that have a blob, eight are asked', async () => {
   expect(new Set(nodes.asked).size).toBe(8)
   expect(nodes.asked).toHaveLength(8)
 })
+
+it('nodes that are getting a blob from each other, and from nobody else, do not wait for ever', async () => {
+  await using nodes = await contentNodes(['one', 'two', 'three'])
+  const digest = await put(nodes.of('one').content, call, 'on one')
+  nodes.busy.set('one', Number.POSITIVE_INFINITY)
+  const both = await Promise.allSettled(['two', 'three'].map((name) => read(nodes.of(name).content, call, digest)))
+  for (const outcome of both)
+    expect(outcome).toMatchObject({ status: 'rejected', reason: { code: status.UNAVAILABLE } })
+}, 60_000)

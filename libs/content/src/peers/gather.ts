@@ -1,17 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { arrivingNodes, blobNodes, removeBlobNode } from '@flotilla/metadata'
-import { hasCode, makeCall, status, toRpcError } from '@flotilla/rpc'
+import { makeCall, toRpcError } from '@flotilla/rpc'
 import type { Store } from '../store.ts'
 import { Candidates } from './candidates.ts'
+import { longestSilence, type Source, takePieces } from './from-node.ts'
 import { hasBit, type PartialBlob } from './partial-blob.ts'
 import type { Peers, Wanted } from './peers.ts'
 
 /** Nodes that pieces come from at the same time. */
 const atOnce = 4
-/** Milliseconds without a byte after which a node counts as gone. */
-const stall = 4_000
-/** Milliseconds between two looks for nodes that have what is missing. */
-const lookEvery = 300
+/** Milliseconds between two looks for nodes that have what is missing, once one found somebody. */
+const lookSoon = 300
+/** The same after many that found nobody: looks of many nodes for many blobs must not be all that they do. */
+const lookLate = 3_000
 
 export interface Gathered {
   /** Where pieces came from. */
@@ -38,29 +39,32 @@ export async function gather(
   if (peers === undefined) return { used: [], why: 'this is a machine alone' }
   const limit = options.alone ? 1 : atOnce
 
+  let pause = lookSoon
   while (!partial.complete) {
     store.closing.throwIfAborted()
     const hasRoom = () => active.size < limit && partial.hasFree
     // Whoever is served by as many as may serve it asks nobody.
-    const { sources, more } = hasRoom() ? await look(store, peers, wanted.digest, candidates, active) : nobody
-    for (const { node, has } of sources) {
+    const { sources, more } = hasRoom() ? await look(store, peers, wanted.digest, partial, candidates, active) : nobody
+    const before = active.size
+    for (const source of sources) {
       if (!hasRoom()) break
-      // One that is only getting the blob may have nothing yet that is missing here.
+      const { has, node } = source
+      // What it has may be coming from another by now.
       if (!partial.canTake(has)) continue
+      const onPiece = () => {
+        used.add(node)
+        candidates.gave(node)
+      }
       active.set(
         node,
-        fromNode(store, peers, wanted, partial, node, has)
-          .then(
-            (pieces) => {
-              if (pieces > 0) used.add(node)
-            },
-            (error: unknown) => candidates.failed(node, error),
-          )
+        takePieces(store, peers, wanted, partial, source, onPiece)
+          .catch((error: unknown) => candidates.failed(node, error))
           .finally(() => active.delete(node)),
       )
     }
-    if (active.size > 0) await Promise.race([...active.values(), sleep(lookEvery)])
-    else if (more || sources.length > 0) await sleep(lookEvery, undefined, { signal: store.closing })
+    pause = active.size > before ? lookSoon : Math.min(pause * 1.5, lookLate)
+    if (active.size > 0) await Promise.race([...active.values(), sleep(pause)])
+    else if (more) await sleep(pause, undefined, { signal: store.closing })
     else break
   }
   const reasons = candidates.failures()
@@ -77,12 +81,6 @@ export async function gather(
   return { used: [...used], why: reasons.length === 0 ? 'no node has it' : reasons.join('; ') }
 }
 
-interface Source {
-  readonly node: string
-  /** Which pieces it has. */
-  readonly has: (piece: number) => boolean
-}
-
 interface Found {
   readonly sources: readonly Source[]
   /** Whether another look may find somebody. */
@@ -96,6 +94,7 @@ async function look(
   store: Store,
   peers: Peers,
   digest: string,
+  partial: PartialBlob,
   candidates: Candidates,
   active: ReadonlyMap<string, unknown>,
 ): Promise<Found> {
@@ -111,13 +110,18 @@ async function look(
         return undefined
       }
       try {
-        const call = makeCall({ signal: store.closing, timeout: stall })
+        const call = makeCall({ signal: store.closing, timeout: longestSilence })
         const [state] = (await peers.blobs(node).stat({ digests: [digest] }, call)).blobs
-        if (state?.whole) return { node, has: () => true }
+        if (state?.whole) {
+          candidates.isWhole(node)
+          return { node, has: () => true }
+        }
         if (whole.includes(node)) await removeBlobNode(store.metadata, digest, node)
         const pieces = state?.pieces ?? Buffer.alloc(0)
-        candidates.answered(node, pieces.length > 0)
-        return pieces.length > 0 ? { node, has: (piece) => hasBit(pieces, piece) } : undefined
+        const has = (piece: number) => hasBit(pieces, piece)
+        const useful = partial.canTake(has)
+        candidates.isArriving(node, pieces, useful)
+        return useful ? { node, has } : undefined
       } catch (error) {
         candidates.failed(node, error)
         return undefined
@@ -125,44 +129,6 @@ async function look(
     }),
   )
   return { sources: sources.filter((source) => source !== undefined), more: candidates.leaveHope(all) }
-}
-
-/** Pieces from one node, as long as it has some that are missing. Answers how many came. */
-async function fromNode(
-  store: Store,
-  peers: Peers,
-  { digest }: Wanted,
-  partial: PartialBlob,
-  node: string,
-  has: (piece: number) => boolean,
-): Promise<number> {
-  for (let count = 0; ; count++) {
-    const piece = partial.take(has)
-    if (piece === undefined) return count
-    const { offset, size } = partial.spanOf(piece)
-    const silence = new AbortController()
-    let timer = setTimeout(() => silence.abort(), stall)
-    try {
-      const call = makeCall({ signal: AbortSignal.any([store.closing, silence.signal]) })
-      let at = 0
-      for await (const { data } of peers.blobs(node).read({ digest, offset, size }, call)) {
-        clearTimeout(timer)
-        timer = setTimeout(() => silence.abort(), stall)
-        if (at + data.length > size) throw new Error('it sent more than was asked for')
-        await partial.write(data, offset + at)
-        at += data.length
-      }
-      if (at !== size) throw new Error(`it sent ${at} of ${size} bytes`)
-      await partial.mark(piece)
-    } catch (error) {
-      partial.giveBack(piece)
-      // Of a blob that is arriving there, the piece was not there after all.
-      if (hasCode(error, status.OUT_OF_RANGE)) return count
-      throw silence.signal.aborted ? new Error('it fell silent', { cause: error }) : error
-    } finally {
-      clearTimeout(timer)
-    }
-  }
 }
 
 /** What is missing, from the registry, in order. False when nobody knows of one. */
