@@ -1,4 +1,5 @@
 export { type Admission, type Admit, type Caller, type CallTarget, plainly } from './admission.ts'
+export type { AnswerRoom } from './answer-rooms.ts'
 export { type Call, type CallOptions, makeCall, requireNamespace, withCall } from './call.ts'
 export { type ConnectOptions, callRaw, clientOf, connect } from './client.ts'
 export { encoded } from './codec.ts'

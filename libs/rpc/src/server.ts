@@ -2,7 +2,7 @@ import { chmod, chown, mkdir, rm } from 'node:fs/promises'
 import type { Server, Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { TLSSocket } from 'node:tls'
+import type { PeerCertificate, TLSSocket } from 'node:tls'
 import { type Admit, type Caller, plainly } from './admission.ts'
 import { AnswerRooms, takeLaidOut } from './answer-rooms.ts'
 import type { Call } from './call.ts'
@@ -130,7 +130,7 @@ export function createRpcServer(options: RpcServerOptions = {}): RpcServer {
   }
 
   function connected(socket: Socket, tls: TlsIdentity | undefined): void {
-    const peer: Peer = { caller: () => callerOf(socket, tls), working: 0 }
+    const peer: Peer = { caller: callersOf(socket, tls), working: 0 }
     const connection = new Connection(socket, (stream, fields, ended) =>
       begin(new IncomingCall(stream, grpcHeaders(fields), ended), peer),
     )
@@ -273,13 +273,20 @@ const endOf = (error: RpcError) => ({ code: error.code, message: error.message, 
 const fail = (incoming: IncomingCall, error: RpcError) => incoming.finish(endOf(error))
 
 /** Who calls, by the listener's kind: a connection that is breaking has no certificate any more, and is no plain one. */
-function callerOf(socket: Socket, tls: TlsIdentity | undefined): Caller {
-  if (tls === undefined) return { certificate: undefined }
-  const certificate = (socket as TLSSocket).getPeerCertificate()
-  if (certificate?.raw === undefined) throw unauthenticated('the connection shows no certificate')
-  if (tls.isRevoked?.(certificate.serialNumber))
-    throw unauthenticated(`the certificate ${certificate.serialNumber} is revoked`)
-  return { certificate }
+function callersOf(socket: Socket, tls: TlsIdentity | undefined): () => Caller {
+  if (tls === undefined) return () => ({ certificate: undefined })
+  // It stays what it is, and to be shown it costs a dozen objects.
+  let certificate: PeerCertificate | undefined
+  return () => {
+    certificate ??= (socket as TLSSocket).getPeerCertificate()
+    if (certificate?.raw === undefined) {
+      certificate = undefined
+      throw unauthenticated('the connection shows no certificate')
+    }
+    if (tls.isRevoked?.(certificate.serialNumber))
+      throw unauthenticated(`the certificate ${certificate.serialNumber} is revoked`)
+    return { certificate }
+  }
 }
 
 /** In the words of Go's servers, which clients look for. */

@@ -38,6 +38,7 @@ it('a reader more than are served at once gets signs of life, and bytes when it 
   let came = 0
   for (let bytes = await next(waiting); bytes !== undefined; bytes = await next(waiting)) came += bytes
   expect(came).toBe(size)
+  for (const reader of served) await reader.return?.()
 })
 
 it('one that takes its time loses its turn, and nothing else', async () => {

@@ -1,21 +1,21 @@
 import { open } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  type BlobPiece,
+  BlobPiece,
   BlobState,
   type ReadBlobRequest,
   type StatBlobsRequest,
   type StatBlobsResponse,
 } from '@flotilla/api/flotilla/peer/v1/peer'
 import { errnoOf } from '@flotilla/linux'
-import { type Call, dataLoss, notFound, outOfRange } from '@flotilla/rpc'
+import { type AnswerRoom, type Call, dataLoss, notFound, outOfRange } from '@flotilla/rpc'
 import { type Digest, parseDigest } from '../digest.ts'
 import type { OpenIngest } from '../open-ingest.ts'
 import type { Store } from '../store.ts'
 import { pieceBytes } from './partial-blob.ts'
 
-/** Most bytes in one answer. */
-const messageBytes = 1024 * 1024
+/** Most bytes in one answer. The reader hears nothing until all of them are there. */
+const messageBytes = 256 * 1024
 /** Readers served at the same time. Were it all who ask, each would wait so long for a byte that it goes elsewhere. */
 export const servedAtOnce = 4
 /** Milliseconds after which a reader's turn ends, though it may not be served whole: it may be gone without a word. */
@@ -61,7 +61,7 @@ export async function* readForPeers(store: Store, request: ReadBlobRequest, call
     while ((await Promise.race([turn, sleep(signOfLife)])) === undefined) yield { data: Buffer.alloc(0) }
     const end = await turn
     limit = setTimeout(end, longestTurn).unref()
-    yield* pieceForPeers(store, request)
+    yield* pieceForPeers(store, request, call)
   } finally {
     clearTimeout(limit)
     // Also of who left before it was their turn.
@@ -72,7 +72,7 @@ export async function* readForPeers(store: Store, request: ReadBlobRequest, call
   }
 }
 
-async function* pieceForPeers(store: Store, request: ReadBlobRequest): AsyncGenerator<BlobPiece> {
+async function* pieceForPeers(store: Store, request: ReadBlobRequest, { rooms }: Call): AsyncGenerator<BlobPiece> {
   const digest = parseDigest(request.digest)
   const { offset } = request
   const { end, path } = await placeOf(store, digest, offset, request.size)
@@ -80,12 +80,20 @@ async function* pieceForPeers(store: Store, request: ReadBlobRequest): AsyncGene
     throw errnoOf(error) === 'ENOENT' ? notFound(`content ${digest.text}`) : error
   })
   for (let at = offset; at < end; ) {
-    const data = Buffer.allocUnsafe(Math.min(messageBytes, end - at))
-    const { bytesRead } = await file.read(data, 0, data.length, at)
-    if (bytesRead === 0) throw dataLoss(`content ${digest.text} ends at ${at} bytes, too early`)
-    at += bytesRead
-    yield { data: data.subarray(0, bytesRead) }
+    const most = Math.min(messageBytes, end - at)
+    const { answer, length, places } = rooms?.take(BlobPiece, {}, ['data', 1], most) ?? ownRoom(most)
+    // A file on disk gives all that it has.
+    const { bytesRead } = await file.readv(places, at)
+    if (bytesRead < length) throw dataLoss(`content ${digest.text} ends at ${at + bytesRead} bytes, too early`)
+    at += length
+    yield answer
   }
+}
+
+/** Memory for an answer to who is in this process. */
+function ownRoom(length: number): AnswerRoom<BlobPiece> {
+  const data = Buffer.allocUnsafe(length)
+  return { places: [data], length, answer: { data } }
 }
 
 async function placeOf(

@@ -1,4 +1,4 @@
-import { hasCode, makeCall, status } from '@flotilla/rpc'
+import { freeMemory, hasCode, makeCall, status } from '@flotilla/rpc'
 import type { Store } from '../store.ts'
 import type { PartialBlob } from './partial-blob.ts'
 import type { Peers, Wanted } from './peers.ts'
@@ -30,9 +30,9 @@ export async function takePieces(
   const call = makeCall({ signal: AbortSignal.any([closing, silence.signal]) })
   let count = 0
   for (let piece = partial.take(has); piece !== undefined; piece = partial.take(has)) {
-    const { offset, size } = partial.spanOf(piece)
+    const { offset, size } = partial.missingOf(piece)
+    let at = 0
     try {
-      let at = 0
       silence.listen()
       for await (const { data } of peers.blobs(node).read({ digest, offset, size }, call)) {
         silence.heard()
@@ -40,6 +40,7 @@ export async function takePieces(
         if (at + data.length > size) throw new Error('it sent more than was asked for')
         await partial.write(data, offset + at)
         at += data.length
+        freeMemory(data)
         silence.listen()
       }
       silence.heard()
@@ -48,7 +49,7 @@ export async function takePieces(
       count++
       onPiece()
     } catch (error) {
-      partial.giveBack(piece)
+      partial.giveBack(piece, at)
       // What is arriving there may begin anew, if it was damaged: others of the pieces were not there after all.
       if (count > 0 && hasCode(error, status.OUT_OF_RANGE)) return
       throw silence.signal.aborted ? new Error('it fell silent', { cause: error }) : error

@@ -25,6 +25,18 @@ it('one that never answers is given up, by its name and with what it said', asyn
   expect(String(await read(nodes.of('two').content, call, digest))).toBe('on one')
 })
 
+it('what came before a source broke off is not sent again', async () => {
+  await using nodes = await contentNodes(['one', 'two'])
+  const whole = Buffer.from(Array.from({ length: 2 ** 20 }, (_, index) => index % 251))
+  const digest = await put(nodes.of('one').content, call, whole)
+  nodes.breaking.set('one', 2)
+  expect(await read(nodes.of('two').content, call, digest)).toEqual(whole)
+  const [first, second, third, ...rest] = nodes.readFrom
+  expect([first, rest]).toEqual([0, []])
+  expect(second).toBeGreaterThan(0)
+  expect(third).toBe(2 * (second ?? 0))
+})
+
 it('one that is gone is not asked', async () => {
   await using nodes = await contentNodes(['one', 'two'])
   const digest = await put(nodes.of('one').content, call, 'on one')

@@ -134,10 +134,10 @@ async function look(
 /** What is missing, from the registry, in order. False when nobody knows of one. */
 async function fromRegistry(store: Store, peers: Peers, wanted: Wanted, partial: PartialBlob): Promise<boolean> {
   for (let piece = partial.take(() => true); piece !== undefined; ) {
-    const start = partial.spanOf(piece).offset
+    const start = partial.missingOf(piece).offset
     const stream = await peers.source(wanted, start, store.closing)
     if (stream === undefined) {
-      partial.giveBack(piece)
+      partial.giveBack(piece, 0)
       return false
     }
     // Random pieces are missing: each run of them is one request.
@@ -146,7 +146,7 @@ async function fromRegistry(store: Store, peers: Peers, wanted: Wanted, partial:
       for await (const data of stream) {
         await partial.write(data, at)
         at += data.length
-        for (let span = partial.spanOf(piece); at >= span.offset + span.size; span = partial.spanOf(piece)) {
+        while (at >= partial.endOf(piece)) {
           await partial.mark(piece)
           const following: number = piece + 1
           piece = partial.take((one) => one === following)
@@ -155,7 +155,7 @@ async function fromRegistry(store: Store, peers: Peers, wanted: Wanted, partial:
         if (piece === undefined) break
       }
     } finally {
-      if (piece !== undefined) partial.giveBack(piece)
+      if (piece !== undefined) partial.giveBack(piece, Math.max(0, at - partial.missingOf(piece).offset))
     }
     if (piece !== undefined) throw new Error(`its registry sent ${at - start} bytes, too few`)
     piece = partial.take(() => true)

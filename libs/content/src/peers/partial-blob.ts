@@ -18,6 +18,8 @@ export class PartialBlob implements AsyncDisposable {
   readonly #file: FileHandle
   readonly #done = new Set<number>()
   readonly #taken = new Set<number>()
+  /** Bytes that came of pieces whose source broke off. */
+  readonly #begun = new Map<number, number>()
 
   private constructor(path: string, size: number, file: FileHandle) {
     this.path = path
@@ -68,14 +70,21 @@ export class PartialBlob implements AsyncDisposable {
     return free
   }
 
-  giveBack(piece: number): void {
+  /** @param came bytes that were written of what was missing of it: nobody need send them again */
+  giveBack(piece: number, came: number): void {
     this.#taken.delete(piece)
+    this.#begun.set(piece, (this.#begun.get(piece) ?? 0) + came)
   }
 
-  /** Where a piece lies. */
-  spanOf(piece: number): { readonly offset: number; readonly size: number } {
-    const offset = piece * pieceBytes
-    return { offset, size: Math.min(pieceBytes, this.size - offset) }
+  /** Where lies what is missing of a piece. */
+  missingOf(piece: number): { readonly offset: number; readonly size: number } {
+    const begun = this.#begun.get(piece) ?? 0
+    const offset = piece * pieceBytes + begun
+    return { offset, size: this.endOf(piece) - offset }
+  }
+
+  endOf(piece: number): number {
+    return Math.min((piece + 1) * pieceBytes, this.size)
   }
 
   async write(data: Uint8Array, position: number): Promise<void> {
@@ -88,6 +97,7 @@ export class PartialBlob implements AsyncDisposable {
   /** Says that all bytes of a piece are written. */
   async mark(piece: number): Promise<void> {
     this.#taken.delete(piece)
+    this.#begun.delete(piece)
     this.#done.add(piece)
     const marks = Buffer.alloc(this.count)
     for (const one of this.#done) marks[one] = 1
@@ -113,6 +123,7 @@ export class PartialBlob implements AsyncDisposable {
   async reset(): Promise<void> {
     this.#done.clear()
     this.#taken.clear()
+    this.#begun.clear()
     await rm(this.#marks, { force: true })
     await this.#file.truncate(0)
   }

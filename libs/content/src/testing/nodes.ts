@@ -13,6 +13,10 @@ export interface ContentNodes extends AsyncDisposable {
   readonly away: Set<string>
   /** How many of the next questions what blobs it has a node is too busy to answer in time. */
   readonly busy: Map<string, number>
+  /** How many of the next reads of blobs break off at a node after some bytes. */
+  readonly breaking: Map<string, number>
+  /** Where reads of blobs by other nodes began. */
+  readonly readFrom: number[]
   /** Nodes that were asked what blobs they have, in order. */
   readonly asked: string[]
 }
@@ -26,6 +30,8 @@ export async function contentNodes(
   const services = new Map<string, ContentService>()
   const away = new Set<string>()
   const busy = new Map<string, number>()
+  const breaking = new Map<string, number>()
+  const readFrom: number[] = []
   const asked: string[] = []
   const of = (name: string): ContentService => {
     const service = services.get(name)
@@ -47,6 +53,15 @@ export async function contentNodes(
           if (times > 0) throw new RpcError(status.DEADLINE_EXCEEDED, `${name} has much to do`)
           return of(name).forPeers.stat(request, call)
         },
+        async *read(request, call) {
+          readFrom.push(request.offset)
+          const times = breaking.get(name) ?? 0
+          breaking.set(name, times - 1)
+          for await (const piece of of(name).forPeers.read(request, call)) {
+            yield piece
+            if (times > 0) throw new RpcError(status.UNAVAILABLE, `${name} breaks off`)
+          }
+        },
       }),
       local: (name: string) => of(name).blobs,
       source: async () => undefined,
@@ -54,5 +69,16 @@ export async function contentNodes(
     services.set(nodeName, stack.use(await world.open({ root: root(nodeName), nodeName, peers, ...deps })))
   }
   const owned = stack.move()
-  return { world, names, of, root, away, busy, asked, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return {
+    world,
+    names,
+    of,
+    root,
+    away,
+    busy,
+    breaking,
+    readFrom,
+    asked,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
 }
