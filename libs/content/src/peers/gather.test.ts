@@ -37,6 +37,14 @@ it('what came before a source broke off is not sent again', async () => {
   expect(third).toBe(2 * (second ?? 0))
 })
 
+it('a source that breaks off behind the last byte has to say again that this was all', async () => {
+  await using nodes = await contentNodes(['one', 'two'])
+  const digest = await put(nodes.of('one').content, call, 'on one')
+  nodes.breaking.set('one', 1)
+  expect(String(await read(nodes.of('two').content, call, digest))).toBe('on one')
+  expect(nodes.readFrom).toEqual([0, 0])
+})
+
 it('one that is gone is not asked', async () => {
   await using nodes = await contentNodes(['one', 'two'])
   const digest = await put(nodes.of('one').content, call, 'on one')

@@ -73,7 +73,10 @@ export class PartialBlob implements AsyncDisposable {
   /** @param came bytes that were written of what was missing of it: nobody need send them again */
   giveBack(piece: number, came: number): void {
     this.#taken.delete(piece)
-    this.#begun.set(piece, (this.#begun.get(piece) ?? 0) + came)
+    const { offset, size } = this.missingOf(piece)
+    // One that broke off behind its last byte begins anew: to ask for no bytes is to ask for all there are.
+    if (came < size) this.#begun.set(piece, offset + came - piece * pieceBytes)
+    else this.#begun.delete(piece)
   }
 
   /** Where lies what is missing of a piece. */
