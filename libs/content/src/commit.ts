@@ -40,8 +40,9 @@ export async function commitIngest(store: Store, call: Call, ingest: OpenIngest,
     return await place(store, call, ingest, digest, commit.labels)
   } catch (error) {
     // The lease went meanwhile, so there is a blob without a record. After any other failure nobody knows whether the
-    // record is going to appear; then the blob is left to a complete sweep.
-    if (hasCode(error, status.NOT_FOUND)) await sweepBlob(store, digest).catch(() => {})
+    // record is going to appear.
+    if (hasCode(error, status.NOT_FOUND)) await sweepBlob(store, digest).catch(() => store.secondLooks.at(digest))
+    else if (!hasCode(error, status.ALREADY_EXISTS)) store.secondLooks.at(digest)
     throw error
   }
 }

@@ -24,8 +24,9 @@ import { proxiedBytes } from './proxied-bytes.ts'
 import { read } from './read.ts'
 import { recover } from './recover.ts'
 import { lockRoot } from './root-lock.ts'
+import { SecondLooks } from './second-looks.ts'
 import type { SharingPolicy, Store, StoreLogger } from './store.ts'
-import { sweep } from './sweep.ts'
+import { sweep, sweepBlob } from './sweep.ts'
 import { answering, streaming } from './without-paths.ts'
 import { write } from './write.ts'
 import { Writers } from './writers.ts'
@@ -45,6 +46,8 @@ export interface ContentServiceDeps {
   readonly plugin?: ServiceOf<typeof ContentDefinition> | undefined
   /** Nodes that are to have each blob that did not come from a registry; 1 by default. */
   readonly copies?: number | undefined
+  /** Milliseconds until a blob is looked at again of which nobody knows whether it has a record; 10,000 by default. */
+  readonly secondLookAfter?: number | undefined
   /** How copies are looked after; without it they are made when a blob comes, and that is all. */
   readonly copiesPolicy?: CopiesPolicy | undefined
 }
@@ -82,6 +85,7 @@ export async function createContentService(deps: ContentServiceDeps): Promise<Co
     digests: new DigestLocks(),
     adoptions: new Adoptions(),
     directories,
+    secondLooks: stack.use(new SecondLooks((digest) => sweepBlob(store, digest), deps.secondLookAfter)),
     closing: closing.signal,
     logger: deps.logger,
     peers: deps.peers,

@@ -7,6 +7,7 @@ import type { DirectorySync } from './directory-sync.ts'
 import type { Layout } from './layout.ts'
 import type { Arrivals } from './peers/arrivals.ts'
 import type { Peers } from './peers/peers.ts'
+import type { SecondLooks } from './second-looks.ts'
 import type { Writers } from './writers.ts'
 
 /**
@@ -33,6 +34,7 @@ export interface Store {
   readonly digests: DigestLocks
   readonly adoptions: Adoptions
   readonly directories: DirectorySync
+  readonly secondLooks: SecondLooks
   /** Aborted when the store closes: open writers end. */
   readonly closing: AbortSignal
   readonly logger: StoreLogger | undefined

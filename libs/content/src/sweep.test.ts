@@ -1,7 +1,9 @@
 import { link, mkdir, rm, writeFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { WriteAction } from '@flotilla/api/containerd/services/content/v1/content'
-import { tables } from '@flotilla/metadata'
-import { makeCall, status } from '@flotilla/rpc'
+import { type Metadata, tables } from '@flotilla/metadata'
+import { makeCall, status, unavailable } from '@flotilla/rpc'
+import { until } from '@flotilla/testing'
 import { contentWriter } from '@flotilla/testing/content-suite'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { ContentService } from './index.ts'
@@ -55,6 +57,31 @@ describe('a sweep', () => {
     expect(await blobFiles(root)).toEqual([digestOf(two), digestOf(kept)].sort())
     await expect(sweep('sha256:../..')).rejects.toMatchObject({ code: status.INVALID_ARGUMENT })
   })
+
+  test.each(['lost', 'written'])(
+    'a commit whose answer was cut off is looked at again: its record is %s',
+    async (end) => {
+      const cut: Metadata = {
+        ...world.metadata,
+        async transact(namespace, plan) {
+          const isCommit = plan.events?.some(({ topic }) => topic === '/content/create') ?? false
+          const answer = isCommit && end === 'lost' ? undefined : await world.metadata.transact(namespace, plan)
+          if (answer === undefined || isCommit) throw unavailable('the store broke off')
+          return answer
+        },
+      }
+      await service[Symbol.asyncDispose]()
+      service = await world.open({ root, metadata: cut, secondLookAfter: 200 })
+      const data = novel()
+      await expect(put(service.content, a, data)).rejects.toMatchObject({ code: status.UNAVAILABLE })
+      expect(await blobFiles(root)).toEqual([digestOf(data)])
+      if (end === 'lost') await until('the blob to go', async () => (await blobFiles(root)).length === 0)
+      else {
+        await sleep(600)
+        expect(String(await read(service.content, a, digestOf(data)))).toBe(data)
+      }
+    },
+  )
 
   test('removes thousands of blobs in one go and keeps as many', async () => {
     const directory = storeDirectory(root, 'blobs', 'sha256')

@@ -7,14 +7,10 @@ import { hashBlob } from '../hash-file.ts'
 import { unnamed } from '../named.ts'
 import { contentNotFound, contentRecord } from '../records.ts'
 import type { Store } from '../store.ts'
-import { sweepBlob } from '../sweep.ts'
 import { gather } from './gather.ts'
 import { PartialBlob, pieceBytes } from './partial-blob.ts'
 import type { Wanted } from './peers.ts'
 import { isReachable } from './reachable.ts'
-
-/** Milliseconds that a blob stays which came before the record that names it. */
-const namedWithin = 10_000
 
 /** As {@link bring}, for who knows the digest only. NOT_FOUND when the namespace does not have it. */
 export async function bringNamed(store: Store, digest: Digest, call: Call): Promise<void> {
@@ -126,10 +122,5 @@ async function putIntoPlace(store: Store, digest: Digest, partial: PartialBlob):
 
 /** What was deleted while it came must not stay; what came before its record gets a moment. */
 async function sweepIfUnnamed(store: Store, digest: Digest): Promise<void> {
-  if ((await unnamed(store, [digest])).length === 0) return
-  const timer = setTimeout(() => {
-    // What cannot be swept now is found by a complete sweep.
-    void sweepBlob(store, digest).catch(() => {})
-  }, namedWithin)
-  timer.unref()
+  if ((await unnamed(store, [digest])).length > 0) store.secondLooks.at(digest)
 }

@@ -157,9 +157,13 @@ it(
     const onDisks = () =>
       names.flatMap((name) => {
         const blobs = join(cluster.dir, name, 'root/io.containerd.content.v1.content/blobs/sha256')
-        return existsSync(blobs) ? readdirSync(blobs).map((hex) => `sha256:${hex}`) : []
+        return existsSync(blobs) ? readdirSync(blobs).map((hex) => ({ name, digest: `sha256:${hex}` })) : []
       })
-    await until('the disks to have only what is listed', () => onDisks().every((digest) => wanted.includes(digest)))
+    await until('the disks to have only what is listed', () => {
+      const left = onDisks().filter(({ digest }) => !wanted.includes(digest))
+      if (left.length > 0) throw new Error(`seed ${seed}, killed ${killed.join(', ')}: ${JSON.stringify(left)}`)
+      return true
+    })
 
     console.log(
       `seed ${seed}: ${history.done} calls done, ${history.unknown} without an answer, ${history.records.size} records, ` +
