@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, linkSync, openSync, readv as readCallback, readvSync, renameSync, statSync } from 'node:fs'
+import { linkSync, openSync, renameSync, statSync } from 'node:fs'
 import { opendir, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { errnoOf } from '@flotilla/linux'
-import { dataLoss, notFound } from '@flotilla/rpc'
-import { type Adopted, type Bytes, type IngestBytes, isAdopted, type Owner, type Room } from './bytes.ts'
+import { notFound } from '@flotilla/rpc'
+import { type Adopted, type Bytes, type IngestBytes, isAdopted, type Owner } from './bytes.ts'
 import { copyBlob } from './copy-blob.ts'
 import { algorithms, type Digest, digestOfFile } from './digest.ts'
 import type { DirectorySync } from './directory-sync.ts'
+import { filePieces, ownRoom } from './file-pieces.ts'
 import { hashBlob } from './hash-file.ts'
 import { createIngest, dataFile, findIngests, readIngest, removeIngest } from './ingest-directory.ts'
 import { IngestFile } from './ingest-file.ts'
@@ -21,7 +21,8 @@ const pieceBytes = 1024 * 1024
 /** Blobs in one batch. */
 const batchSize = 200
 
-const readAt = promisify(readCallback)
+/** Memory for a piece that its reader takes as it is. */
+const pieceRoom = (_from: number, most: number) => ownRoom(Math.min(pieceBytes, most))
 
 /** Blobs and ingests as files of this node, which is called by its name in errors. */
 export function diskBytes(layout: Layout, directories: DirectorySync, node: string): Bytes {
@@ -62,38 +63,13 @@ export function diskBytes(layout: Layout, directories: DirectorySync, node: stri
     await directories.sync(layout.blobs(digest.algorithm))
   }
 
-  /** While one piece goes out the next one is read. */
-  async function* readInto<R extends Room>(
-    digest: Digest,
-    start: number,
-    end: number,
-    roomFor: (from: number, most: number) => R,
-  ): AsyncGenerator<R> {
-    const fd = openBlob(digest)
-    const readFrom = async (from: number) => fill(fd, digest, from, roomFor(from, end - from), reads)
-    let pending = readFrom(start)
-    try {
-      for (let at = start; at < end; ) {
-        const room = await pending
-        at += room.length
-        if (at < end) {
-          pending = readFrom(at)
-          // Its failure is told when its turn comes, which may be never.
-          pending.catch(() => {})
-        }
-        yield room
-      }
-    } finally {
-      // Closing under a read would let it end in a file that got the same number meanwhile.
-      await pending.catch(() => {})
-      closeSync(fd)
-    }
-  }
+  const readInto: Bytes['readInto'] & {} = (digest, start, end, roomFor) =>
+    filePieces({ open: () => openBlob(digest), digest, start, end }, roomFor, reads)
 
   return {
     size: async (digest) => statSync(layout.blob(digest), { throwIfNoEntry: false })?.size,
     async *read(digest, start, end) {
-      for await (const { data } of readInto(digest, start, end, ownRoom)) yield data
+      for await (const { data } of readInto(digest, start, end, pieceRoom)) yield data
     },
     readInto,
     file: (digest) => layout.blob(digest),
@@ -148,31 +124,4 @@ export function diskBytes(layout: Layout, directories: DirectorySync, node: stri
       await putIntoPlace(owner, from, digest)
     },
   }
-}
-
-function ownRoom(_from: number, most: number): Room & { readonly data: Buffer } {
-  const data = Buffer.allocUnsafe(Math.min(pieceBytes, most))
-  return { data, places: [data], length: data.length }
-}
-
-/** Reads all that the room takes. */
-async function fill<R extends Room>(fd: number, digest: Digest, from: number, room: R, calls: ShortCalls): Promise<R> {
-  for (let done = 0; done < room.length; ) {
-    const places = done === 0 ? room.places : without(room.places, done)
-    const now = calls.make(room.length, () => readvSync(fd, places, from + done))
-    const bytesRead = now ?? (await readAt(fd, places, from + done)).bytesRead
-    if (bytesRead === 0) throw dataLoss(`content ${digest.text} ends at ${from + done} bytes, too early`)
-    done += bytesRead
-  }
-  return room
-}
-
-/** Places without so many bytes at their beginning. */
-function without(places: readonly Uint8Array[], bytes: number): Uint8Array[] {
-  let left = bytes
-  return places.flatMap((place) => {
-    const skipped = Math.min(left, place.length)
-    left -= skipped
-    return skipped === place.length ? [] : [place.subarray(skipped)]
-  })
 }

@@ -278,11 +278,9 @@ function callersOf(socket: Socket, tls: TlsIdentity | undefined): () => Caller {
   // It stays what it is, and to be shown it costs a dozen objects.
   let certificate: PeerCertificate | undefined
   return () => {
-    certificate ??= (socket as TLSSocket).getPeerCertificate()
-    if (certificate?.raw === undefined) {
-      certificate = undefined
-      throw unauthenticated('the connection shows no certificate')
-    }
+    const shown = certificate ?? (socket as TLSSocket).getPeerCertificate()
+    if (shown?.raw === undefined) throw unauthenticated('the connection shows no certificate')
+    certificate = shown
     if (tls.isRevoked?.(certificate.serialNumber))
       throw unauthenticated(`the certificate ${certificate.serialNumber} is revoked`)
     return { certificate }

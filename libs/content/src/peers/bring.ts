@@ -106,7 +106,8 @@ async function transfer(
     delete arrival.partial
     await removeArriving(store.metadata, digest.text, store.node).catch(() => {})
   }
-  await sweepIfUnnamed(store, digest)
+  // What was deleted while it came must not stay; what came before its record gets a moment.
+  store.secondLooks.at(digest)
 }
 
 async function putIntoPlace(store: Store, digest: Digest, partial: PartialBlob): Promise<void> {
@@ -118,9 +119,4 @@ async function putIntoPlace(store: Store, digest: Digest, partial: PartialBlob):
     addBlobNode(store.metadata, digest.text, store.node),
     partial.forget(),
   ])
-}
-
-/** What was deleted while it came must not stay; what came before its record gets a moment. */
-async function sweepIfUnnamed(store: Store, digest: Digest): Promise<void> {
-  if ((await unnamed(store, [digest])).length > 0) store.secondLooks.at(digest)
 }

@@ -45,8 +45,9 @@ export class Candidates {
   /** Whether one of them may give something at another look. */
   leaveHope(nodes: readonly string[]): boolean {
     return nodes.some((node) => {
-      const { pieces, since } = this.#arriving.get(node) ?? nothingKnown
-      return !this.#isOut(node) && (pieces === undefined || (pieces.length > 0 && Date.now() - since < patience))
+      if (this.#isOut(node)) return false
+      const arriving = this.#arriving.get(node)
+      return arriving === undefined || (arriving.pieces.length > 0 && Date.now() - arriving.since < patience)
     })
   }
 
@@ -95,8 +96,6 @@ export class Candidates {
     return this.#arriving.get(node)?.useful === false
   }
 }
-
-const nothingKnown = { pieces: undefined, since: 0 }
 
 function inAnyOrder<T>(values: readonly T[]): T[] {
   return values

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises'
+import { openSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   BlobPiece,
@@ -8,8 +8,9 @@ import {
   type StatBlobsResponse,
 } from '@flotilla/api/flotilla/peer/v1/peer'
 import { errnoOf } from '@flotilla/linux'
-import { type AnswerRoom, type Call, dataLoss, notFound, outOfRange } from '@flotilla/rpc'
+import { type AnswerRoom, type Call, notFound, outOfRange } from '@flotilla/rpc'
 import { type Digest, parseDigest } from '../digest.ts'
+import { filePieces, ownRoom } from '../file-pieces.ts'
 import type { OpenIngest } from '../open-ingest.ts'
 import type { Store } from '../store.ts'
 import { pieceBytes } from './partial-blob.ts'
@@ -58,7 +59,8 @@ export async function* readForPeers(store: Store, request: ReadBlobRequest, call
   const turn = store.serving.take(call.signal)
   let limit: NodeJS.Timeout | undefined
   try {
-    while ((await Promise.race([turn, sleep(signOfLife)])) === undefined) yield { data: Buffer.alloc(0) }
+    while ((await Promise.race([turn, sleep(signOfLife, undefined, { ref: false })])) === undefined)
+      yield { data: Buffer.alloc(0) }
     const end = await turn
     limit = setTimeout(end, longestTurn).unref()
     yield* pieceForPeers(store, request, call)
@@ -76,24 +78,23 @@ async function* pieceForPeers(store: Store, request: ReadBlobRequest, { rooms }:
   const digest = parseDigest(request.digest)
   const { offset } = request
   const { end, path } = await placeOf(store, digest, offset, request.size)
-  await using file = await open(path).catch((error: unknown) => {
-    throw errnoOf(error) === 'ENOENT' ? notFound(`content ${digest.text}`) : error
-  })
-  for (let at = offset; at < end; ) {
-    const most = Math.min(messageBytes, end - at)
-    const { answer, length, places } = rooms?.take(BlobPiece, {}, ['data', 1], most) ?? ownRoom(most)
-    // A file on disk gives all that it has.
-    const { bytesRead } = await file.readv(places, at)
-    if (bytesRead < length) throw dataLoss(`content ${digest.text} ends at ${at + bytesRead} bytes, too early`)
-    at += length
-    yield answer
+  if (offset === end) return
+  const roomFor = (_from: number, rest: number): AnswerRoom<BlobPiece> => {
+    const most = Math.min(messageBytes, rest)
+    if (rooms !== undefined) return rooms.take(BlobPiece, {}, ['data', 1], most)
+    const { data, length } = ownRoom(most)
+    return { places: [data], length, answer: { data } }
   }
+  const open = () => openPart(path, digest)
+  for await (const { answer } of filePieces({ open, digest, start: offset, end }, roomFor)) yield answer
 }
 
-/** Memory for an answer to who is in this process. */
-function ownRoom(length: number): AnswerRoom<BlobPiece> {
-  const data = Buffer.allocUnsafe(length)
-  return { places: [data], length, answer: { data } }
+function openPart(path: string, digest: Digest): number {
+  try {
+    return openSync(path, 'r')
+  } catch (error) {
+    throw errnoOf(error) === 'ENOENT' ? notFound(`content ${digest.text}`) : error
+  }
 }
 
 async function placeOf(

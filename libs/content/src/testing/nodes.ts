@@ -48,18 +48,15 @@ export async function contentNodes(
         ...of(name).forPeers,
         stat: (request, call) => {
           asked.push(name)
-          const times = busy.get(name) ?? 0
-          busy.set(name, times - 1)
-          if (times > 0) throw new RpcError(status.DEADLINE_EXCEEDED, `${name} has much to do`)
+          if (isOneOf(busy, name)) throw new RpcError(status.DEADLINE_EXCEEDED, `${name} has much to do`)
           return of(name).forPeers.stat(request, call)
         },
         async *read(request, call) {
           readFrom.push(request.offset)
-          const times = breaking.get(name) ?? 0
-          breaking.set(name, times - 1)
+          const breaks = isOneOf(breaking, name)
           for await (const piece of of(name).forPeers.read(request, call)) {
             yield piece
-            if (times > 0) throw new RpcError(status.UNAVAILABLE, `${name} breaks off`)
+            if (breaks) throw new RpcError(status.UNAVAILABLE, `${name} breaks off`)
           }
         },
       }),
@@ -81,4 +78,11 @@ export async function contentNodes(
     asked,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
+}
+
+/** Counts one down; whether it was one of those that were left. */
+function isOneOf(left: Map<string, number>, name: string): boolean {
+  const count = left.get(name) ?? 0
+  left.set(name, count - 1)
+  return count > 0
 }
