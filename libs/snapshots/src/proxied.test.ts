@@ -15,6 +15,9 @@ const target = 'containerd.io/snapshot.ref'
 const behind = makeCall({ namespace: 'behind' })
 /** What a program may put on snapshots of its own, as stargz-snapshotter does. */
 const mark = 'containerd.io/snapshot/remote'
+/** What keeps a snapshot from the program's own collector, and its value, the time. */
+const root = 'containerd.io/gc.root'
+const since = expect.stringMatching(/^\d{4}-.*Z$/)
 
 type Service = ServiceOf<SnapshotsDefinition>
 
@@ -63,6 +66,8 @@ test('what another program has already is taken over by the name that was asked 
   await expect(world.service.prepare(layer, one)).rejects.toMatchObject(exists)
   const { info } = await world.service.stat({ snapshotter, key: 'chain' }, one)
   expect(info).toMatchObject({ name: 'chain', kind: 3, parent: '', labels: { other: 'label', [mark]: 'theirs' } })
+  // That is for its collector; ours would keep the snapshot for ever.
+  expect(info?.labels).not.toHaveProperty([root])
   // A second time by the record, in another namespace by the program.
   await expect(world.service.prepare(layer, one)).rejects.toMatchObject(exists)
   await expect(world.service.prepare(layer, two)).rejects.toMatchObject(exists)
@@ -152,13 +157,27 @@ test('labels for snapshotters are passed on when they change, others are not', a
     'containerd.io/snapshot/a': 'changed',
     'containerd.io/snapshot/b': '2',
     'flotilla.io/node': node,
+    [root]: since,
   })
   await world.service.commit({ snapshotter, key: 'k', name: 'done', labels, parent: '' }, one)
   const written = Array.from({ length: 8 }, (_, index) => ({ 'containerd.io/snapshot/c': String(index) }))
   await Promise.all(written.map((some) => update('done', some)))
   const { info } = await world.service.stat({ snapshotter, key: 'done' }, one)
-  expect(await behindLabels('one/1/done')).toEqual(info?.labels)
+  expect(await behindLabels('one/1/done')).toEqual({ ...info?.labels, [root]: since })
   await expect(update('absent', {})).rejects.toMatchObject({ code: status.NOT_FOUND })
+})
+
+test('the collector of the other program is told that each is wanted', async () => {
+  await using world = await startProxied()
+  await world.service.prepare({ snapshotter, key: 'active', parent: '', labels: {} }, one)
+  await world.service.prepare({ snapshotter, key: 'k', parent: '', labels: {} }, one)
+  await world.service.commit({ snapshotter, key: 'k', name: 'done', labels: {}, parent: '' }, one)
+  await world.service.view({ snapshotter, key: 'view', parent: 'done', labels: {} }, one)
+  await world.backend.collect()
+  for (const key of ['one/1/active', 'one/2/done', 'one/3/view']) {
+    const { info } = await world.backend.service.stat({ snapshotter, key }, one)
+    expect(info?.labels).toMatchObject({ [root]: since })
+  }
 })
 
 test('after a restart every id is known, and none is given again', async () => {

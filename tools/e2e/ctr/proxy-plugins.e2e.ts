@@ -42,27 +42,27 @@ describe.skipIf(underTest !== 'standalone')('proxy plugins', () => {
     for (const world of worlds) await world[Symbol.asyncDispose]()
   })
 
+  /** Asks the other program by `ctr`. */
+  const ctrBehind = async (namespace: string, ...args: string[]) => {
+    const { code, stdout, stderr } = await runCtr({ address: plugin.address, version: debian12, namespace, args })
+    expect({ code, stderr }).toMatchObject({ code: 0 })
+    return stdout
+  }
+
   /** The digests, or the refs, that the other program has of ours. */
   const bytesBehind = async (...args: string[]) => {
-    const { stdout } = await runCtr({
-      address: plugin.address,
-      version: debian12,
-      namespace: 'flotilla',
-      args: ['content', ...args],
-    })
+    const stdout = await ctrBehind('flotilla', 'content', ...args)
     return stdout.split('\n').filter((line) => line !== '')
   }
 
   /** Runs the other program's collector. */
   const collectBehind = async () => {
-    const ctr = { address: plugin.address, version: debian12, namespace: 'flotilla' }
-    expect(await runCtr({ ...ctr, args: ['leases', 'create', '--id', 'passing'] })).toMatchObject({ code: 0 })
-    expect(await runCtr({ ...ctr, args: ['leases', 'rm', '--sync', 'passing'] })).toMatchObject({ code: 0 })
+    await ctrBehind('flotilla', 'leases', 'create', '--id', 'passing')
+    await ctrBehind('flotilla', 'leases', 'rm', '--sync', 'passing')
   }
 
   const behind = async (namespace: string) => {
-    const args = ['snapshots', '--snapshotter', 'native', 'ls']
-    const { stdout } = await runCtr({ address: plugin.address, version: debian12, namespace, args })
+    const stdout = await ctrBehind(namespace, 'snapshots', '--snapshotter', 'native', 'ls')
     return stdout
       .split('\n')
       .slice(1)
@@ -87,6 +87,8 @@ describe.skipIf(underTest !== 'standalone')('proxy plugins', () => {
     // Its own collector must leave them to us.
     await collectBehind()
     expect((await bytesBehind('ls', '-q')).sort()).toEqual(digests)
+    expect(await behind(namespace)).toEqual(names)
+    expect(await ctr('run', '--rm', '--snapshotter', 'native', reference, 'd', 'echo', 'again')).toContain('again')
     for (const digest of digests) expect(await ctr('content', 'get', digest)).not.toBe('')
     await ctr('images', 'rm', '--sync', reference)
     await until('the other program to have no blob any more', async () => (await bytesBehind('ls', '-q')).length === 0)

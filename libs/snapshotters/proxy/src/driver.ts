@@ -11,6 +11,7 @@ import { Turns } from '@flotilla/turns'
 import { openNameFiles, type RemoteNames } from './names.ts'
 import { removeAll } from './remove.ts'
 import { existingTarget, targetLabel } from './target.ts'
+import { forUs, wanted } from './wanted.ts'
 
 export interface ProxyOptions {
   /** Name of the snapshotter, here and in what the other program is asked. */
@@ -55,7 +56,7 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
 
       async function ask({ readonly, parents, labels }: NewDirectory, own: RemoteNames, signal: AbortSignal) {
         const parent = parents[0] === undefined ? '' : nameOf(parents[0])
-        const request = { snapshotter, key: own.active, parent, labels: { ...labels } }
+        const request = { snapshotter, key: own.active, parent, labels: wanted(labels) }
         await (readonly ? remote.view : remote.prepare)(request, callOf(own.namespace, signal))
       }
 
@@ -93,7 +94,7 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
           const found = await existingTarget(remote, { snapshotter, target, parent }, callOf(namespace, signal))
           const adopted = await names.next()
           await names.put(adopted, { namespace, active: '', committed: found.name })
-          throw new TargetExists(adopted, found.labels)
+          throw new TargetExists(adopted, forUs(found.labels))
         }
       }
 
@@ -131,7 +132,7 @@ export function proxy({ name: snapshotter, address, capabilities = [], exports =
           key = `${namespace}/${id}/${name}`
           await names.put(id, { namespace, active, committed: key })
           const parent = rebased && parents[0] !== undefined ? nameOf(parents[0]) : ''
-          await remote.commit({ snapshotter, name: key, key: active, labels: { ...labels }, parent }, call)
+          await remote.commit({ snapshotter, name: key, key: active, labels: wanted(labels), parent }, call)
         }
         const { size, inodes } = await remote.usage({ snapshotter, key }, call)
         return { size, inodes }
