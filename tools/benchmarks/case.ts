@@ -1,4 +1,5 @@
 import type { BenchImages } from './images.ts'
+import { busyTime } from './machine.ts'
 import type { Side } from './sides.ts'
 
 /** One line of the results. Its value is a cost: less is better. */
@@ -13,8 +14,10 @@ export interface Figure {
 /** What one run of a case gave for a figure. */
 export interface Reading {
   readonly value: number
-  /** Processor time of the daemon and its stores, in milliseconds per thing measured; where that says something. */
+  /** Processor time of the daemon and its stores, per thing measured, in the unit of the value; where that says something. */
   readonly cpu?: number
+  /** The same of all else on the machine: clients, registries, shims, containers. */
+  readonly others?: number
 }
 
 export type Readings = Readonly<Record<string, Reading>>
@@ -43,9 +46,10 @@ export interface Bench {
 
 /** Times what a side is made to do, `times` of it. */
 export async function clock(side: Side, work: () => Promise<unknown>, times = 1): Promise<Reading> {
-  const cpu = side.cpu()
+  const [before, busy] = [side.cpu(), busyTime()]
   const start = performance.now()
   await work()
   const value = (performance.now() - start) / times
-  return { value, cpu: (side.cpu() - cpu) / times }
+  const cpu = side.cpu() - before
+  return { value, cpu: cpu / times, others: (busyTime() - busy - cpu) / times }
 }

@@ -22,3 +22,19 @@ export function machineFacts(peer: string): Record<string, string | number> {
     load: loadavg()[0]?.toFixed(2) ?? '',
   }
 }
+
+/** The kernel counts processor time in hundredths of a second, proc(5). */
+const tick = 10
+
+/** Milliseconds of processor time that everything on this machine has used so far. */
+export function busyTime(): number {
+  const [, user, nice, system, , , interrupts, soft] = readFileSync('/proc/stat', 'utf8').split(/\s+/).map(Number)
+  return [user, nice, system, interrupts, soft].reduce((sum: number, ticks = 0) => sum + ticks, 0) * tick
+}
+
+/** Milliseconds of processor time that a process has used, its children apart. */
+export function cpuOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * tick
+}

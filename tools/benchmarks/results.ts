@@ -14,6 +14,11 @@ export interface Result {
   readonly ratio_max: number | null
   /** The same of processor time that the daemons used, which says more on a busy machine. */
   readonly cpu_ratio: number | null
+  /** Medians of that time, in the unit. */
+  readonly ours_cpu: number | null
+  readonly theirs_cpu: number | null
+  /** What all else on the machine used beside ours: clients, registries, shims, containers. */
+  readonly others_cpu: number | null
   readonly target: number
   /** The target is for ours in its unit, not for the ratio. */
   readonly absolute: boolean
@@ -33,10 +38,7 @@ export function resultsOf(measured: Case, pairs: readonly Pair[]): Result[] {
     const [ours, theirs] = [of('ours', ({ value }) => value), of('theirs', ({ value }) => value)]
     if (ours.every(Number.isNaN)) return []
     const ratios = divided(ours, theirs)
-    const cpu = divided(
-      of('ours', ({ cpu }) => cpu),
-      of('theirs', ({ cpu }) => cpu),
-    )
+    const [oursUsed, theirsUsed] = [of('ours', ({ cpu }) => cpu), of('theirs', ({ cpu }) => cpu)]
     const ratio = orNull(median(ratios))
     const value = median(ours)
     const absolute = figure.absolute ?? false
@@ -49,7 +51,10 @@ export function resultsOf(measured: Case, pairs: readonly Pair[]): Result[] {
         ratio,
         ratio_min: orNull(Math.min(...ratios)),
         ratio_max: orNull(Math.max(...ratios)),
-        cpu_ratio: orNull(median(cpu)),
+        cpu_ratio: orNull(median(divided(oursUsed, theirsUsed))),
+        ours_cpu: orNull(median(oursUsed)),
+        theirs_cpu: orNull(median(theirsUsed)),
+        others_cpu: orNull(median(of('ours', ({ others }) => others))),
         target: figure.target,
         absolute,
         met: absolute ? value <= figure.target : ratio !== null && ratio <= figure.target,
@@ -68,7 +73,7 @@ const rounded = (value: number | null) =>
 
 /** Results as a Markdown table. */
 export function tableOf(results: readonly Result[]): string {
-  const heads = ['case', 'ours', 'containerd', 'ratio (min–max)', 'processor time', 'target', 'met']
+  const heads = ['case', 'ours', 'containerd', 'ratio (min–max)', 'processor time', 'others', 'target', 'met']
   const rows = results.map((result) => [
     result.name,
     `${rounded(result.ours)} ${result.unit}`,
@@ -76,7 +81,10 @@ export function tableOf(results: readonly Result[]): string {
     result.ratio === null
       ? '–'
       : `${rounded(result.ratio)} (${rounded(result.ratio_min)}–${rounded(result.ratio_max)})`,
-    rounded(result.cpu_ratio),
+    result.cpu_ratio === null
+      ? '–'
+      : `${rounded(result.cpu_ratio)} (${rounded(result.ours_cpu)} / ${rounded(result.theirs_cpu)})`,
+    rounded(result.others_cpu),
     result.absolute ? `≤ ${result.target} ${result.unit}` : `≤ ${result.target}`,
     result.met ? 'yes' : 'no',
   ])

@@ -10,6 +10,7 @@ import { connectTo } from '../e2e/harness/clients.ts'
 import { containerdConfig } from '../e2e/harness/containerd.ts'
 import { childrenOf } from '../e2e/harness/processes.ts'
 import { repository } from '../e2e/harness/versions.ts'
+import { cpuOf } from './machine.ts'
 
 export type SideName = 'ours' | 'theirs'
 
@@ -86,16 +87,6 @@ export async function startSide(name: SideName, world: TempWorld, peer: string):
     memory: () => pids().reduce((sum, one) => sum + memoryOf(one), 0),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   }
-}
-
-/** The kernel counts in hundredths of a second. */
-const tick = 10
-
-/** Milliseconds of processor time that a process has used, its children apart. */
-export function cpuOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * tick
 }
 
 function memoryOf(pid: number): number {

@@ -27,8 +27,7 @@ export const metadata: Case = {
     const readings: Record<string, Reading> = {}
     async function timed(message: MessageName, callers: number, calls: number, first = 0) {
       const ready = await callersOf(side, message, { callers, calls, first })
-      const { value, cpu = 0 } = await clock(side, () => ready.go(), calls / 1000)
-      readings[named(message, callers)] = { value, cpu }
+      readings[named(message, callers)] = await clock(side, () => ready.go(), calls / 1000)
     }
     const [few, many] = [scale(1_000, 20), scale(9_000, 180)]
     for (const message of creates) {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { firstWords, startServer, tempWorld } from '@flotilla/testing'
 import { callersOf, named } from '../load/callers.ts'
 import type { MessageName } from '../load/messages.ts'
-import { cpuOf } from '../sides.ts'
+import { cpuOf } from '../machine.ts'
 import { median } from '../statistics.ts'
 
 /** How long one call took with a server that does no more than answer, microseconds. */
