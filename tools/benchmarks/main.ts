@@ -25,8 +25,9 @@ whether the target is met; less is better everywhere.
   --json FILE  results as JSON, written after each case
   --quick      one pair of everything at a small size, no warm-up: shows that the tool works, not how fast we are
   --list       names of the cases
-  --floors     instead of all that: how long calls take with a server in Node that does nothing but answer, or store
-               what it is sent in Redis
+  --floors     instead of all that: the least that parts of cases can take, by programs that do nothing else (calls at a
+               server in Node that only answers, or stores in Redis what it is sent; decompression, digests and files
+               of a layer by C; ctr and runc without a daemon)
   --help       this text
 
 Needs root, what tools/install installs, and for all cases about 12 GB of /dev/shm.
@@ -51,14 +52,8 @@ let ending = false
 
 if (values.help) process.stdout.write(help)
 else if (values.list) for (const { name } of cases) process.stdout.write(`${name}\n`)
-else if (values.floors) {
-  const pairs = positive(values.pairs)
-  for await (const { name, clock, processor } of floors(
-    values.quick ? { repeats: 1, share: 0.02 } : { repeats: pairs, share: 1 },
-  ))
-    process.stdout.write(`${name}: ${clock.toFixed(0)} µs, ${processor.toFixed(0)} µs of processor time\n`)
-} else
-  await run().catch((error: unknown) => {
+else
+  await (values.floors ? measureFloors() : run()).catch((error: unknown) => {
     // What is cut off fails; the process ends when all is cleaned up.
     if (!ending) throw error
   })
@@ -69,20 +64,40 @@ function positive(pairs: string): number {
   return count
 }
 
-async function run(): Promise<void> {
+/** The directory of the containerd to measure beside. */
+function peerDirectory(): string {
   const peer = resolve(values.peer ?? join(repository, '.work/containerd/newest/usr/bin'))
   if (!existsSync(join(peer, 'containerd')))
     throw new Error(`no containerd in ${peer}: run tools/install, or give --peer`)
+  return peer
+}
+
+/** Where generated images are kept. */
+async function imageHome(): Promise<string> {
+  const home = join(repository, '.work/bench')
+  await mkdir(home, { recursive: true })
+  return home
+}
+
+async function measureFloors(): Promise<void> {
+  await using images = benchImages(await imageHome(), values.quick ? 100 : 1)
+  const effort = values.quick ? { repeats: 1, share: 0.02 } : { repeats: positive(values.pairs), share: 1 }
+  for await (const { name, unit, clock, processor } of floors(peerDirectory(), images, effort)) {
+    const [elapsed, used] = [clock, processor].map((value) => `${value.toFixed(unit === 'ms' ? 1 : 0)} ${unit}`)
+    process.stdout.write(`${name}: ${elapsed}, ${used} of processor time\n`)
+  }
+}
+
+async function run(): Promise<void> {
+  const peer = peerDirectory()
   const pairs = values.quick ? 1 : positive(values.pairs)
   const chosen = cases.filter(({ name }) => values.only?.split(',').some((start) => name.startsWith(start)) ?? true)
   if (chosen.length === 0) throw new Error(`no case is named ${values.only}; see --list`)
 
   const machine = machineFacts(peer)
   for (const [name, fact] of Object.entries(machine)) say(`${name}: ${fact}`)
-  const home = join(repository, '.work/bench')
-  await mkdir(home, { recursive: true })
   const quick = values.quick
-  await using images = benchImages(home, quick ? 100 : 1)
+  await using images = benchImages(await imageHome(), quick ? 100 : 1)
   endWhenTold(images)
   const results: Result[] = []
   for (const one of chosen) {
