@@ -82,9 +82,17 @@ async function imageHome(): Promise<string> {
 async function measureFloors(): Promise<void> {
   await using images = benchImages(await imageHome(), values.quick ? 100 : 1)
   const effort = values.quick ? { repeats: 1, share: 0.02 } : { repeats: positive(values.pairs), share: 1 }
+  // Each part cleans up after itself, and takes seconds.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => {
+      ending = true
+      process.exitCode = 130
+      say(`${signal}: ending with this part`)
+    })
   for await (const { name, unit, clock, processor } of floors(peerDirectory(), images, effort)) {
     const [elapsed, used] = [clock, processor].map((value) => `${value.toFixed(unit === 'ms' ? 1 : 0)} ${unit}`)
     process.stdout.write(`${name}: ${elapsed}, ${used} of processor time\n`)
+    if (ending) return
   }
 }
 
