@@ -53,7 +53,7 @@ export async function collectNamespace(
   return {
     removed: sweep.removed,
     driverIds: survey.driverIds,
-    odd: sweep.odd.map(({ member }) => member.replace('\0', ' ')),
+    odd: sweep.odd.map(({ type, field }) => `${type} ${field}`),
     fenced: sweep.fenced,
     mutations,
     nextExpiry: graph.nextExpiry,

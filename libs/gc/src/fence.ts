@@ -38,7 +38,7 @@ export class Fence {
       if (object.reach === reachedFlat) others.add(object.field)
       if (object.reach === unreached) {
         garbage.push(object)
-        for (const member of object.backRefs) others.add(member.slice(member.indexOf('\0') + 1))
+        for (const { id } of object.backRefs) others.add(id)
       }
       if (pace.spent()) await pace.rest()
     }

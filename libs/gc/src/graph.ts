@@ -1,4 +1,5 @@
-import { addressOf, type GraphObject, type Reach, reachedFlat, reachedFully, type SnapshotStore } from './objects.ts'
+import { type Resource, resourceMember, tables } from '@flotilla/metadata'
+import { type GraphObject, type Reach, reachedFlat, reachedFully, type SnapshotStore } from './objects.ts'
 import type { Pace } from './pace.ts'
 
 const snapshotPrefix = 'snapshots/'
@@ -8,8 +9,9 @@ const snapshotPrefix = 'snapshots/'
  * at again replaces its earlier form, and what that one had reached stays so until the next collection.
  */
 export class Graph {
-  readonly #objects = new Map<string, GraphObject>()
-  /** Objects that want to be kept with another, by the other's member. */
+  /** By table, then by field: no key has to be put together for each object. */
+  readonly #tables = new Map<string, Map<string, GraphObject>>()
+  /** Objects that want to be kept with another, by the other as {@link resourceMember}. */
   readonly #backRefs = new Map<string, GraphObject[]>()
   readonly #stores = new Map<string, SnapshotStore[]>()
   readonly #now: number
@@ -23,11 +25,13 @@ export class Graph {
   }
 
   get size(): number {
-    return this.#objects.size
+    let size = 0
+    for (const objects of this.#tables.values()) size += objects.size
+    return size
   }
 
-  objects(): IterableIterator<GraphObject> {
-    return this.#objects.values()
+  *objects(): Generator<GraphObject> {
+    for (const objects of this.#tables.values()) yield* objects.values()
   }
 
   /** Lets references to a snapshotter find this store's snapshots. */
@@ -40,17 +44,23 @@ export class Graph {
   }
 
   get(table: string, field: string): GraphObject | undefined {
-    return this.#objects.get(addressOf(table, field))
+    return this.#tables.get(table)?.get(field)
   }
 
   /** Adds an object, or its newer form; gives the one that stands for it from now on. */
   add(newer: GraphObject): GraphObject {
-    const address = addressOf(newer.table, newer.field)
-    const earlier = this.#objects.get(address)
+    const { table, field } = newer
+    let objects = this.#tables.get(table)
+    if (objects === undefined) {
+      objects = new Map()
+      this.#tables.set(table, objects)
+    }
+    const earlier = objects.get(field)
     // The earlier one stays the same thing: whoever means to remove it sees what has become of it.
     const object = earlier ? Object.assign(earlier, newer, { reach: earlier.reach }) : newer
-    if (earlier === undefined) this.#objects.set(address, object)
-    for (const member of object.backRefs) {
+    if (earlier === undefined) objects.set(field, object)
+    for (const keeper of object.backRefs) {
+      const member = resourceMember(keeper)
       const holders = this.#backRefs.get(member)
       if (holders) holders.push(object)
       else this.#backRefs.set(member, [object])
@@ -63,7 +73,7 @@ export class Graph {
 
   /** Forgets an object that is no more. Should it be made again, that is another one. */
   remove(object: GraphObject): void {
-    this.#objects.delete(addressOf(object.table, object.field))
+    this.#tables.get(object.table)?.delete(object.field)
     object.reach = reachedFully
   }
 
@@ -77,53 +87,48 @@ export class Graph {
   async spread(pace: Pace): Promise<void> {
     for (let object = this.#pending.pop(); object !== undefined; object = this.#pending.pop()) {
       if (object.reach === reachedFully) this.#follow(object)
-      else this.#followFlat(object)
+      else this.#followAlways(object, reachedFlat)
       if (pace.spent()) await pace.rest()
     }
   }
 
   #follow(object: GraphObject): void {
     const how = object.flat ? reachedFlat : reachedFully
-    for (const member of object.refs) this.#reachMember(member, how)
-    if (object.target !== undefined) this.#reachMember(object.target, reachedFully)
-    if (object.parent !== undefined) this.#reachAddress(object.parent, reachedFully)
-    for (const holder of this.#backRefs.get(object.member) ?? [])
-      if (this.get(holder.table, holder.field) === holder) this.#reachOnce(holder, reachedFully)
-    for (const { member, is, age } of object.conditions) {
-      for (const snapshot of this.#resolve(member)) {
-        if (snapshot.usedAt === undefined) continue
+    for (const { type, id } of object.refs) this.#reachAll(type, id, how)
+    this.#followAlways(object, reachedFully)
+    if (this.#backRefs.size > 0) {
+      for (const holder of this.#backRefs.get(resourceMember({ type: object.type, id: object.field })) ?? [])
+        if (this.get(holder.table, holder.field) === holder) this.#reachOnce(holder, reachedFully)
+    }
+    for (const { snapshot: wanted, is, age } of object.conditions) {
+      for (const table of this.#tablesOf(wanted.type)) {
+        const snapshot = this.get(table, wanted.id)
+        if (snapshot?.usedAt === undefined) continue
         const actual = this.#now - snapshot.usedAt
         if (is === '<' ? actual < age : actual > age) this.#reachOnce(snapshot, reachedFully)
       }
     }
   }
 
-  #followFlat(object: GraphObject): void {
-    if (object.target !== undefined) this.#reachMember(object.target, reachedFlat)
-    if (object.parent !== undefined) this.#reachAddress(object.parent, reachedFlat)
+  /** Follows what is followed however far an object is reached. */
+  #followAlways(object: GraphObject, how: Reach): void {
+    if (object.target !== undefined) this.#reachOne(tables.content, object.target, how)
+    if (object.parent !== undefined) this.#reachOne(object.table, object.parent, how)
   }
 
-  /** The objects that a reference means: none when it dangles, several for a snapshot that several nodes have. */
-  #resolve(member: string): GraphObject[] {
-    if (!member.startsWith(snapshotPrefix)) {
-      const object = this.#objects.get(member)
-      return object ? [object] : []
-    }
-    const end = member.indexOf('\0')
-    const found: GraphObject[] = []
-    for (const store of this.storesOf(member.slice(snapshotPrefix.length, end))) {
-      const object = this.get(store.table, member.slice(end + 1))
-      if (object) found.push(object)
-    }
-    return found
+  /** Where the records of a type are: several tables for snapshots, which several nodes may have under one key. */
+  #tablesOf(type: string): readonly string[] {
+    if (!type.startsWith(snapshotPrefix)) return [type]
+    return this.storesOf(type.slice(snapshotPrefix.length)).map(({ table }) => table)
   }
 
-  #reachMember(member: string, how: Reach): void {
-    for (const object of this.#resolve(member)) this.#reachOnce(object, how)
+  /** Reaches what a reference means: nothing when it dangles. */
+  #reachAll(type: Resource['type'], id: string, how: Reach): void {
+    for (const table of this.#tablesOf(type)) this.#reachOne(table, id, how)
   }
 
-  #reachAddress(address: string, how: Reach): void {
-    const object = this.#objects.get(address)
+  #reachOne(table: string, field: string, how: Reach): void {
+    const object = this.get(table, field)
     if (object) this.#reachOnce(object, how)
   }
 

@@ -1,20 +1,19 @@
-import { type Resource, resourceMember, tables } from '@flotilla/metadata'
+import { type Resource, tables } from '@flotilla/metadata'
 import { parseDuration, parseTime } from './go-time.ts'
 
 /** A reference that holds only while the age of the snapshot's `usedat` label is on this side of a bound. */
 export interface Condition {
-  /** The snapshot, as {@link resourceMember}. */
-  readonly member: string
+  readonly snapshot: Resource
   readonly is: '<' | '>'
   /** Milliseconds. */
   readonly age: number
 }
 
-/** What the labels of one object say to the collector. References are {@link resourceMember}s. */
+/** What the labels of one object say to the collector. */
 export interface LabelReferences {
-  readonly refs: string[]
+  readonly refs: Resource[]
   /** What the labelled object wants to be kept with. */
-  readonly backRefs: string[]
+  readonly backRefs: Resource[]
   readonly conditions: Condition[]
   /** Whether there is a `gc.root` label. */
   root: boolean
@@ -47,10 +46,10 @@ export function referencesOf(labels: Labels): LabelReferences {
       found.root ||= value !== ''
     } else if (rest.startsWith('ref.')) {
       const target = targetOf(rest.slice('ref.'.length), value)
-      if (target && target.type !== tables.containers) found.refs.push(resourceMember(target))
+      if (target && target.type !== tables.containers) found.refs.push(target)
     } else if (rest.startsWith('bref.')) {
       const target = targetOf(rest.slice('bref.'.length), value)
-      if (target) found.backRefs.push(resourceMember(target))
+      if (target) found.backRefs.push(target)
     } else if (rest.startsWith('cond.snapshot')) {
       found.conditions.push(...conditionsOf(rest.slice('cond.snapshot'.length), value))
     } else if (rest.startsWith('cond.value-usedat')) {
@@ -83,14 +82,14 @@ function conditionsOf(suffix: string, value: string): Condition[] {
   const bar = value.indexOf('|')
   if (bar === -1) return []
   const snapshotter = upToSlash(suffix.replace(/^[./]+/, ''))
-  const member = resourceMember({ type: `snapshots/${snapshotter}`, id: value.slice(bar + 1) })
+  const snapshot: Resource = { type: `snapshots/${snapshotter}`, id: value.slice(bar + 1) }
   return value
     .slice(0, bar)
     .split(',')
     .flatMap((text) => {
       const [, is, duration] = /^usedat([<>])(.*)$/.exec(text) ?? []
       const age = parseDuration(duration ?? '')
-      return age === undefined ? [] : [{ member, is: is as Condition['is'], age }]
+      return age === undefined ? [] : [{ snapshot, is: is as Condition['is'], age }]
     })
 }
 

@@ -1,10 +1,13 @@
-import { Container } from '@flotilla/api/containerd/services/containers/v1/containers'
-import { Info } from '@flotilla/api/containerd/services/content/v1/content'
-import { Image } from '@flotilla/api/containerd/services/images/v1/images'
-import { Lease } from '@flotilla/api/containerd/services/leases/v1/leases'
 import { Sandbox } from '@flotilla/api/containerd/types/types'
-import { Ingest, Snapshot } from '@flotilla/api/flotilla/metadata/v1/records'
-import { parseStoreName, resourceMember, snapshotTable, tables, toMillis } from '@flotilla/metadata'
+import {
+  ContainerReferences,
+  ContentReferences,
+  ImageReferences,
+  LeaseReferences,
+  SnapshotReferences,
+} from '@flotilla/api/flotilla/gc/v1/references'
+import { Ingest } from '@flotilla/api/flotilla/metadata/v1/records'
+import { parseStoreName, type Resource, snapshotTable, tables, toMillis } from '@flotilla/metadata'
 import { type Condition, expiryOf, isFlat, referencesOf } from './labels.ts'
 
 /** One node's table of snapshots of one driver. */
@@ -21,9 +24,6 @@ export function parseStore(text: string): SnapshotStore {
   return { node, snapshotter, table: snapshotTable(node, snapshotter) }
 }
 
-/** Where a record lies; unlike a {@link resourceMember} it names one node's snapshot. */
-export const addressOf = (table: string, field: string): string => `${table}\0${field}`
-
 /** How far an object is reached: not at all, itself only (by a flat lease), or with all that it refers to. */
 export const unreached = 0
 export const reachedFlat = 1
@@ -34,20 +34,21 @@ export type Reach = typeof unreached | typeof reachedFlat | typeof reachedFully
 export interface GraphObject {
   readonly table: string
   readonly field: string
-  /** How others refer to it, as {@link resourceMember}. */
-  readonly member: string
+  /** The type under which others refer to it, with its field as id; a snapshot's is the same on every node. */
+  readonly type: string
   /** Kept for its own sake. */
   readonly root: boolean
   /** Milliseconds since the epoch at which it ceases to be a root; undefined when time does not change that. */
   readonly expires: number | undefined
-  /** {@link resourceMember}s of what it refers to; of a lease, what it holds. */
-  readonly refs: string[]
-  readonly backRefs: readonly string[]
+  /** What it refers to; of a lease, what it holds. */
+  readonly refs: Resource[]
+  /** What it wants to be kept with. */
+  readonly backRefs: readonly Resource[]
   readonly conditions: readonly Condition[]
   readonly usedAt: number | undefined
-  /** Reference that is followed also when this is reached flat: an image's target as {@link resourceMember}. */
+  /** Digest of the content that an image is about, followed also when this is reached flat. */
   readonly target: string | undefined
-  /** {@link addressOf} the parent of a snapshot, followed also when this is reached flat. */
+  /** The parent of a snapshot, in the same table; followed also when this is reached flat. */
   readonly parent: string | undefined
   /** A lease that reaches what it holds only flat. */
   readonly flat: boolean
@@ -62,7 +63,7 @@ function made(table: string, field: string, parts: Partial<GraphObject>, type: s
   return {
     table,
     field,
-    member: resourceMember({ type, id: field }),
+    type,
     root: parts.root ?? false,
     expires: parts.expires,
     refs: parts.refs ?? [],
@@ -82,15 +83,13 @@ const until = (expires: number | undefined, now: number) => ({ root: expires ===
 
 type Reader = (field: string, bytes: Uint8Array, now: number) => GraphObject
 
-const contentMember = (digest: string) => resourceMember({ type: tables.content, id: digest })
-
 const readers: Readonly<Record<string, Reader>> = {
   [tables.leases](field, bytes, now) {
-    const { labels } = Lease.decode(bytes)
+    const { labels } = LeaseReferences.decode(bytes)
     return made(tables.leases, field, { ...until(expiryOf(labels), now), flat: isFlat(labels) })
   },
   [tables.images](field, bytes, now) {
-    const { labels, target } = Image.decode(bytes)
+    const { labels, target } = ImageReferences.decode(bytes)
     const { refs, backRefs, conditions } = referencesOf(labels)
     const expires = expiryOf(labels)
     return made(tables.images, field, {
@@ -98,23 +97,23 @@ const readers: Readonly<Record<string, Reader>> = {
       refs,
       backRefs,
       conditions,
-      target: target && contentMember(target.digest),
+      target: target?.digest,
     })
   },
   [tables.content](field, bytes) {
-    const { refs, backRefs, conditions, root } = referencesOf(Info.decode(bytes).labels)
+    const { refs, backRefs, conditions, root } = referencesOf(ContentReferences.decode(bytes).labels)
     return made(tables.content, field, { root, refs, backRefs, conditions })
   },
   [tables.ingests](field, bytes, now) {
     const { expireAt, adopts } = Ingest.decode(bytes)
     // Without a time of its own it was opened under a lease, and lives as long as one holds it.
     const own = expireAt ? until(toMillis(expireAt), now) : { root: false, expires: undefined }
-    return made(tables.ingests, field, { ...own, refs: adopts === '' ? [] : [contentMember(adopts)] })
+    return made(tables.ingests, field, { ...own, refs: adopts === '' ? [] : [{ type: tables.content, id: adopts }] })
   },
   [tables.containers](field, bytes) {
-    const { labels, snapshotter, snapshotKey } = Container.decode(bytes)
+    const { labels, snapshotter, snapshotKey } = ContainerReferences.decode(bytes)
     const { refs } = referencesOf(labels)
-    if (snapshotter !== '') refs.push(resourceMember({ type: `snapshots/${snapshotter}`, id: snapshotKey }))
+    if (snapshotter !== '') refs.push({ type: `snapshots/${snapshotter}`, id: snapshotKey })
     return made(tables.containers, field, { root: true, refs })
   },
   [tables.sandboxes](field, bytes) {
@@ -123,7 +122,7 @@ const readers: Readonly<Record<string, Reader>> = {
 }
 
 function readSnapshot({ table, snapshotter }: SnapshotStore, field: string, bytes: Uint8Array): GraphObject {
-  const { labels, parent, id } = Snapshot.decode(bytes)
+  const { labels, parent, id } = SnapshotReferences.decode(bytes)
   const { refs, backRefs, root, usedAt } = referencesOf(labels)
   const parts: Partial<GraphObject> = {
     root,
@@ -131,7 +130,7 @@ function readSnapshot({ table, snapshotter }: SnapshotStore, field: string, byte
     backRefs,
     usedAt,
     driverId: id,
-    parent: parent === '' ? undefined : addressOf(table, parent),
+    parent: parent === '' ? undefined : parent,
   }
   return made(table, field, parts, `snapshots/${snapshotter}`)
 }

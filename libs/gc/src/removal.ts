@@ -11,7 +11,7 @@ import {
   trashTable,
   type Write,
 } from '@flotilla/metadata'
-import { addressOf, type GraphObject, type SnapshotStore } from './objects.ts'
+import type { GraphObject, SnapshotStore } from './objects.ts'
 
 /** Set of digests whose record in this namespace went, and whose bytes no node has been asked about since. */
 export const contentTrashTable = 'content-trash'
@@ -45,7 +45,7 @@ export function planRemoval(condemned: readonly Condemned[], store: SnapshotStor
     writes.push({ op: 'delete', table, field })
     if (store !== undefined) {
       // Children that go in the same step are still counted when the checks are made.
-      const children = childrenHere.get(addressOf(table, field)) ?? 0
+      const children = childrenHere.get(field) ?? 0
       const counter = { table: childrenTable(store.node, store.snapshotter), field }
       checks.push(children === 0 ? { is: 'absent', ...counter } : { is: 'equals', ...counter, value: String(children) })
       counted.push(each.object)
@@ -64,11 +64,10 @@ export function planRemoval(condemned: readonly Condemned[], store: SnapshotStor
   return { plan: { checks, writes, events }, counted }
 }
 
-function snapshotWrites({ parent, driverId }: GraphObject, { node, snapshotter, table }: SnapshotStore): Write[] {
+function snapshotWrites({ parent, driverId }: GraphObject, { node, snapshotter }: SnapshotStore): Write[] {
   const writes: Write[] = []
   if (parent !== undefined) {
-    const field = parent.slice(table.length + 1)
-    writes.push({ op: 'increment', table: childrenTable(node, snapshotter), field, by: -1 })
+    writes.push({ op: 'increment', table: childrenTable(node, snapshotter), field: parent, by: -1 })
   }
   if (driverId) writes.push({ op: 'add', table: trashTable(node, snapshotter), field: driverId })
   return writes

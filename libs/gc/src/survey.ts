@@ -147,7 +147,7 @@ export class Survey {
         const [error, answer] = answers?.[index] ?? [new Error('no answer')]
         if (error) throw mapRedisError(error)
         const [cursor, members] = answer as [string, string[]]
-        for (const member of members) lease.refs.push(member)
+        for (const member of members) lease.refs.push(parseResourceMember(member))
         if (cursor !== '0') unfinished.push({ lease, cursor })
         if (this.#pace.spent()) await this.#pace.rest()
       }

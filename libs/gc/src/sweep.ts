@@ -157,7 +157,7 @@ export class Sweep {
 /** Snapshots in an order in which each comes after all that are upon it. */
 async function childrenFirst(snapshots: readonly GraphObject[], graph: Graph, pace: Pace): Promise<GraphObject[]> {
   const parentOf = ({ table, parent }: GraphObject) => {
-    const object = parent === undefined ? undefined : graph.get(table, parent.slice(table.length + 1))
+    const object = parent === undefined ? undefined : graph.get(table, parent)
     return object?.reach === unreached ? object : undefined
   }
   const children = new Map<GraphObject, number>()

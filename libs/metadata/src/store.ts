@@ -61,6 +61,8 @@ export interface Metadata extends AsyncDisposable {
    * way when the connection broke. Elsewhere nothing is told, and the answer is undefined.
    */
   onLogged(listener: (events: readonly LoggedEvent[]) => void): Disposable | undefined
+  /** How many changes there were in a namespace, ever: while it is the same, nothing there has changed. */
+  mutations(namespace: string): Promise<number>
   /** Every namespace that was ever written to, existing or not, in byte order. */
   namespaceNames(): Promise<string[]>
   /** The connection itself, for streams and the collector. */
@@ -247,12 +249,20 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
       return rows.sort(([a], [b]) => byBytes(a, b))
     },
     async *scan(namespace, table, batch = 500) {
+      type Piece = [cursor: Buffer, flat: Buffer[]]
+      const ask = (cursor: string): Promise<Piece> => {
+        const answer = asked(redis.callBuffer('HSCAN', keyOf(namespace, table), cursor, 'COUNT', batch))
+        // It may fail while the caller is at the piece before, or never comes back for it.
+        answer.catch(() => {})
+        return answer as Promise<Piece>
+      }
       let cursor = '0'
+      let coming = ask(cursor)
       do {
-        const [next, flat] = (await asked(
-          redis.callBuffer('HSCAN', keyOf(namespace, table), cursor, 'COUNT', batch),
-        )) as [Buffer, Buffer[]]
+        const [next, flat] = await coming
         cursor = String(next)
+        // Redis gets the next piece ready while the caller works on this one.
+        if (cursor !== '0') coming = ask(cursor)
         const rows: Array<readonly [string, Buffer]> = []
         for (let i = 0; i + 1 < flat.length; i += 2) rows.push([String(flat[i]), flat[i + 1] as Buffer])
         if (rows.length > 0) yield rows
@@ -266,6 +276,9 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
       const type = await asked(redis.type(key))
       if (type === 'none') return 0
       return await asked(type === 'set' ? redis.scard(key) : redis.hlen(key))
+    },
+    async mutations(namespace) {
+      return Number(await asked(redis.hget(keyOf(namespace, tables.gcCounters), 'mutations')))
     },
     async transact(namespace, plan) {
       const { events = [] } = plan

@@ -9,6 +9,8 @@ export interface RestartDeps {
   readonly tasks: Pick<ServiceOf<typeof TasksDefinition>, 'get' | 'create' | 'start' | 'kill' | 'wait' | 'delete'>
   readonly snapshots: Pick<ServiceOf<typeof SnapshotsDefinition>, 'mounts'>
   readonly namespaces: () => Promise<readonly string[]>
+  /** How many changes there were in a namespace, ever. */
+  readonly mutations: (namespace: string) => Promise<number>
   /** Only containers of this node are looked after; it must have one monitor only. */
   readonly nodeName: string
   /** Milliseconds between two looks. */

@@ -41,8 +41,17 @@ export function createRestartMonitor(deps: RestartDeps): AsyncDisposable {
   }
 }
 
+/** The containers of a namespace that ask to be looked after. */
+interface Asking {
+  /** The count of changes before they were listed: while it is this they are the same. */
+  readonly mutations: number
+  readonly containers: readonly Container[]
+}
+
 class Monitor {
   readonly #deps: RestartDeps
+  /** By namespace. */
+  readonly #asking = new Map<string, Asking>()
   /** Since when, in milliseconds since the epoch, containers have no started task. */
   #unstarted = new Map<string, number>()
   #hasLooked = false
@@ -53,14 +62,12 @@ class Monitor {
 
   /** Brings every container that asks for it into its state. One that cannot be is told of and tried again next time. */
   async look(signal?: AbortSignal): Promise<void> {
-    const { containers, logger, namespaces, nodeName } = this.#deps
+    const { logger, namespaces, nodeName } = this.#deps
     const before = this.#unstarted
     this.#unstarted = new Map()
-    const filters = [`labels."${restartLabels.status}",labels."${nodeLabel}"==${JSON.stringify(nodeName)}`]
     const work = (await namespaces()).map(async (namespace) => {
       const call = () => makeCall({ namespace, timeout: patience, signal, metadata: { 'flotilla-node': nodeName } })
-      const found = await containers.list({ filters }, call())
-      const each = found.containers.map(async (listed) => {
+      const each = (await this.#askingIn(namespace, call())).map(async (listed) => {
         try {
           const container = this.#hasLooked ? listed : await this.#begin(listed, call())
           await this.#reconcile(container, `${namespace}/${container.id}`, before, call())
@@ -75,6 +82,18 @@ class Monitor {
     })
     await Promise.all(work)
     this.#hasLooked = true
+  }
+
+  /** Those that ask for it; where nothing was written since the last look they need not be picked out of all again. */
+  async #askingIn(namespace: string, call: Call): Promise<readonly Container[]> {
+    const { containers, mutations, nodeName } = this.#deps
+    const count = await mutations(namespace)
+    const known = this.#asking.get(namespace)
+    if (known?.mutations === count) return known.containers
+    const filters = [`labels."${restartLabels.status}",labels."${nodeLabel}"==${JSON.stringify(nodeName)}`]
+    const found = (await containers.list({ filters }, call)).containers
+    this.#asking.set(namespace, { mutations: count, containers: found })
+    return found
   }
 
   /** With the daemon those of the policy `always` start again, also those that somebody stopped. */

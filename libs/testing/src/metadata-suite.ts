@@ -408,7 +408,10 @@ export function metadataSuite(name: string, start: () => Promise<MetadataStoreUn
 
       test('changes and deletions are counted', async () => {
         const ns = fresh()
+        expect(await one.mutations(ns)).toBe(0)
         await one.transact(ns, { writes: [set('t', 'f')] })
+        await one.transact(ns, { checks: [{ is: 'absent', table: 't', field: 'f' }], writes: [set('t', 'g')] })
+        expect(await one.mutations(ns)).toBe(1)
         await one.transact(ns, { writes: [{ op: 'delete', table: 't', field: 'f' }], deletions: 2 })
         const counted = Object.fromEntries((await one.all(ns, tables.gcCounters)).map(([k, v]) => [k, Number(v)]))
         expect(counted).toEqual({ mutations: 2, deletions: 2 })

@@ -121,6 +121,7 @@ export const nodeAgent: Part = {
         tasks: client(TasksDefinition),
         snapshots: client(SnapshotsDefinition),
         namespaces: () => metadata.namespaceNames(),
+        mutations: (namespace) => metadata.mutations(namespace),
         nodeName: name,
         interval: () => config.restart.interval,
         logger,
