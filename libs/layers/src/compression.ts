@@ -6,8 +6,25 @@ import { promisify } from 'node:util'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { detectCompression, magicLength } from '@flotilla/oci/compression'
 
-/** Bytes read, or handed on by a decompressor, at a time: large enough that the turns between threads do not count. */
-const chunkSize = 256 * 1024
+/** Bytes read at a time, at least and at most: large enough that the turns between threads do not count. */
+const pieces = { least: 256 * 1024, most: 512 * 1024 }
+
+/**
+ * Bytes of the memory that a decompressor fills, at least and at most, and for what has no known size. It hands on what it
+ * has made of each piece that was read, and again where this memory ends. While a chunk is written the next is made: they
+ * should be of one size, so of a large layer this is much more than a piece becomes. Small ones do not pay for it; of them
+ * several are unpacked beside each other.
+ */
+const rooms = { least: 256 * 1024, most: 16 * 1024 * 1024, unknown: 1024 * 1024 }
+
+const within = (value: number, { least, most }: { readonly least: number; readonly most: number }) =>
+  Math.min(Math.max(Math.ceil(value), least), most)
+
+/** For a layer of so many bytes as it is stored; 0 when that is not known. */
+function sizesFor(bytes: number): { readonly piece: number; readonly room: number } {
+  const room = bytes === 0 ? rooms.unknown : within(bytes / 4, rooms)
+  return { piece: within(room / 32, pieces), room }
+}
 
 export interface LayerSource {
   /**
@@ -24,11 +41,12 @@ export interface LayerSource {
  * and at most a few chunks wait. When this has ended, nothing reads the descriptor any more.
  */
 export async function* openLayer({ from, compression }: LayerSource, signal: AbortSignal): AsyncGenerator<Buffer> {
-  const file = 'path' in from ? await open(from.path, 'r') : undefined
-  const chunks =
-    'fd' in from && from.size !== undefined
-      ? growing(from.fd, from.size, signal)
-      : chunksOf(file?.fd ?? ('fd' in from ? from.fd : -1), signal)
+  await using file = 'path' in from ? await open(from.path, 'r') : undefined
+  const fd = file?.fd ?? ('fd' in from ? from.fd : -1)
+  const grownTo = 'fd' in from ? from.size : undefined
+  // A pipe's is 0.
+  const { piece, room } = sizesFor(grownTo ?? fstatSync(fd).size)
+  const chunks = grownTo === undefined ? chunksOf(fd, piece, signal) : growing(fd, grownTo, piece, signal)
   try {
     if (compression === 'none') {
       yield* chunks
@@ -37,30 +55,29 @@ export async function* openLayer({ from, compression }: LayerSource, signal: Abo
     const start = await firstBytes(chunks)
     const found = detectCompression(start)
     const all = withStart(start, chunks)
-    yield* found === 'none' ? all : decompress(all, found)
+    yield* found === 'none' ? all : decompress(all, found, room)
   } finally {
     // Also waits for a read under way: its descriptor may be another file's as soon as it is closed.
     await chunks.return(undefined)
-    await file?.close()
   }
 }
 
 const readAsync = promisify(read)
 
-async function readChunk(fd: number, position: number | null = null): Promise<Buffer> {
-  const { bytesRead, buffer } = await readAsync(fd, Buffer.allocUnsafe(chunkSize), 0, chunkSize, position)
+async function readChunk(fd: number, piece: number, position: number | null = null): Promise<Buffer> {
+  const { bytesRead, buffer } = await readAsync(fd, Buffer.allocUnsafe(piece), 0, piece, position)
   return buffer.subarray(0, bytesRead)
 }
 
 /** A file or pipe from where it stands to its end, one chunk read ahead. */
-async function* chunksOf(fd: number, signal: AbortSignal): AsyncGenerator<Buffer> {
-  let next = readChunk(fd)
+async function* chunksOf(fd: number, piece: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+  let next = readChunk(fd, piece)
   try {
     for (;;) {
       const chunk = await next
       signal.throwIfAborted()
       if (chunk.length === 0) return
-      next = readChunk(fd)
+      next = readChunk(fd, piece)
       yield chunk
     }
   } finally {
@@ -72,9 +89,9 @@ async function* chunksOf(fd: number, signal: AbortSignal): AsyncGenerator<Buffer
 const lookEvery = 10
 
 /** A file that others still write, until it has so many bytes. */
-async function* growing(fd: number, size: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+async function* growing(fd: number, size: number, piece: number, signal: AbortSignal): AsyncGenerator<Buffer> {
   for (let position = 0; position < size; ) {
-    const chunk = await readChunk(fd, position)
+    const chunk = await readChunk(fd, piece, position)
     signal.throwIfAborted()
     if (chunk.length > 0) {
       position += chunk.length
@@ -101,8 +118,12 @@ async function* withStart(start: Buffer, rest: AsyncGenerator<Buffer>): AsyncGen
   yield* rest
 }
 
-async function* decompress(input: AsyncGenerator<Buffer>, compression: 'gzip' | 'zstd'): AsyncGenerator<Buffer> {
-  const options = { chunkSize, highWaterMark: 4 * chunkSize }
+async function* decompress(
+  input: AsyncGenerator<Buffer>,
+  compression: 'gzip' | 'zstd',
+  room: number,
+): AsyncGenerator<Buffer> {
+  const options = { chunkSize: room, highWaterMark: 4 * pieces.most }
   const stream = compression === 'gzip' ? createGunzip(options) : createZstdDecompress(options)
   // Its failure reaches the reader below: whichever of the two ends badly destroys the other.
   pipeline(input, stream, () => {})
