@@ -18,6 +18,7 @@ const rounds = Number(process.env.FLOTILLA_TEST_KILLS ?? 15)
 interface Known {
   readonly id: string
   pid?: number
+  starting?: true
   started?: true
   exitStatus?: number
   deleting?: true
@@ -72,9 +73,12 @@ describe('a node agent that is killed at any moment', { timeout: 300_000 }, () =
   async function live(known: Known): Promise<void> {
     const { id } = known
     known.pid = await world.create(id, { args: ['sh', '-c', 'sleep 0.05; exit 7'] })
+    known.starting = true
     await world.start(id)
     known.started = true
     known.exitStatus = (await world.wait(id)).exitStatus
+    // Where it is not, this life ends here, and the check below tells of it.
+    expect(known.exitStatus, id).toBe(7)
     known.deleting = true
     await world.delete(id)
     known.deleted = true
@@ -90,8 +94,12 @@ describe('a node agent that is killed at any moment', { timeout: 300_000 }, () =
     else if (pid !== undefined && !known.deleting) expect(state, id).toMatchObject({ pid })
     if (state && known.exitStatus !== undefined) expect(state).toMatchObject({ status: Status.STOPPED, exitStatus: 7 })
     if (!state) return
+    // A shim whose client is gone kills the `runc start` that the client waited for. Where that had opened the FIFO at which
+    // the process waits, and not read from it, runc's init ends with 1 before the command: "write exec fifo: broken pipe".
+    const cutOff = known.starting && !known.started && state.status !== Status.CREATED
     if (state.status === Status.CREATED) await world.start(id)
-    expect((await world.wait(id)).exitStatus, id).toBe(7)
+    known.exitStatus = (await world.wait(id)).exitStatus
+    expect(cutOff ? [7, 1] : [7], id).toContain(known.exitStatus)
     await world.delete(id)
     known.started = true
     known.deleted = true
@@ -111,7 +119,7 @@ describe('a node agent that is killed at any moment', { timeout: 300_000 }, () =
       await startAgent()
       await Promise.all(fresh.map(check))
     }
-    for (const { id, deleted } of all) {
+    for (const { id, deleted, exitStatus } of all) {
       if (!deleted) continue
       await world.event(id, '/tasks/delete')
       const topics = world.events.topics(id)
@@ -124,7 +132,7 @@ describe('a node agent that is killed at any moment', { timeout: 300_000 }, () =
         id,
       ).toHaveLength(1)
       expect(world.events.of(id).find(({ topic }) => topic === '/tasks/exit')!.event, id).toMatchObject({
-        exitStatus: 7,
+        exitStatus,
       })
     }
     await expect
