@@ -4,7 +4,7 @@ import type { Plan } from './plan.ts'
 import { tables } from './tables.ts'
 
 /** Most records, and bytes of them, that are kept. */
-const [mostRecords, mostBytes] = [20_000, 16 * 1024 * 1024]
+const [mostRecords, mostBytes] = [20_000, 64 * 1024 * 1024]
 
 /** What only {@link Plan.writes} changes, never a script by itself; snapshots have a table for each store. */
 const kept: ReadonlySet<string> = new Set([tables.images, tables.containers, tables.content, tables.sandboxes])
