@@ -8,7 +8,7 @@ import { type Removed, Sweep } from './sweep.ts'
 /** What came of collecting one namespace. */
 export interface Collected {
   readonly removed: Removed
-  /** Every driver id that a record named at any time of the run, by `NODE/SNAPSHOTTER`. */
+  /** Every driver id that a record named at any time of the run, by `NODE/SNAPSHOTTER`; of a run with a memory, some. */
   readonly driverIds: ReadonlyMap<string, ReadonlySet<string>>
   /** Snapshots that were kept although unreached: their count of children contradicts the records. */
   readonly odd: readonly string[]
@@ -18,10 +18,24 @@ export interface Collected {
   readonly mutations: number
   /** Milliseconds since the epoch from when on there may be garbage although nothing was written. */
   readonly nextExpiry: number
+  /** What the next run may begin with, in place of reading everything. */
+  readonly memory: Memory | undefined
 }
 
-/** How a test takes part in a run, between marking and sweeping. */
-export interface Hooks {
+/** The records of a namespace as a run left them. It serves one more run, which takes it over, and no other. */
+export interface Memory {
+  readonly graph: Graph
+  /** What Redis knows it by: while it does, it notes all that changes. */
+  readonly mark: string
+}
+
+/** Objects of a namespace, at most, that are remembered: half a kilobyte each. */
+const mostRemembered = 200_000
+
+export interface CollectOptions {
+  /** What the run before left; without it everything is read. */
+  readonly memory?: Memory | undefined
+  /** How a test takes part in a run, between marking and sweeping. */
   readonly marked?: () => Promise<void>
 }
 
@@ -36,20 +50,17 @@ export async function collectNamespace(
   metadata: Metadata,
   namespace: string,
   signal: AbortSignal,
-  hooks: Hooks = {},
+  { memory, marked }: CollectOptions = {},
 ): Promise<Collected | undefined> {
   await using run = await Run.begin(metadata, namespace)
   if (run === undefined) return undefined
   const pace = new Pace(signal)
-  const now = Date.now()
-  const graph = new Graph(now)
-  const survey = new Survey(run, graph, pace, now)
-  await survey.readAll()
+  const { graph, survey } = (memory && (await surveyChanges(run, memory, pace))) ?? (await surveyAll(run, pace))
   await survey.catchUp()
-  await hooks.marked?.()
-  const sweep = new Sweep(run, graph, survey, pace, now)
+  await marked?.()
+  const sweep = new Sweep(run, graph, survey, pace)
   await sweep.removeAll()
-  const mutations = await run.succeed(survey.floating)
+  const { mutations, mark } = await run.succeed(survey.floating)
   return {
     removed: sweep.removed,
     driverIds: survey.driverIds,
@@ -57,5 +68,19 @@ export async function collectNamespace(
     fenced: sweep.fenced,
     mutations,
     nextExpiry: graph.nextExpiry,
+    memory: mark !== undefined && graph.size <= mostRemembered ? { graph, mark } : undefined,
   }
+}
+
+/** Undefined when the memory is of no use any more. */
+async function surveyChanges(run: Run, { graph, mark }: Memory, pace: Pace) {
+  const survey = new Survey(run, graph, pace)
+  return (await survey.readChanged(mark, Date.now())) ? { graph, survey } : undefined
+}
+
+async function surveyAll(run: Run, pace: Pace) {
+  const graph = new Graph(Date.now())
+  const survey = new Survey(run, graph, pace)
+  await survey.readAll()
+  return { graph, survey }
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { CollectResponse } from '@flotilla/api/flotilla/gc/v1/gc'
 import { type Metadata, tables } from '@flotilla/metadata'
 import { nodeAway, RpcError, toRpcError, unknown } from '@flotilla/rpc'
-import { type Collected, collectNamespace } from './collect-namespace.ts'
+import { type Collected, collectNamespace, type Memory } from './collect-namespace.ts'
 import { Disks, type Nodes, type Note } from './disks.ts'
 import { type Counters, readCounters } from './run.ts'
 import type { Outcome, ScheduleSettings } from './schedule.ts'
@@ -34,6 +34,8 @@ export class Cycle {
   readonly #signal: AbortSignal
   readonly #disks: Disks
   readonly #settled = new Map<string, Settled>()
+  /** What the last run in each namespace knew. */
+  readonly #memories = new Map<string, Memory>()
   /** Namespaces of which something is still to be removed from a disk. */
   readonly #unfinished = new Set<string>()
   /** Namespaces in which the last check found a reason to collect. */
@@ -87,6 +89,8 @@ export class Cycle {
     const collect = async (namespace: string, wait: boolean): Promise<boolean> => {
       try {
         const began = performance.now()
+        // To tell which directories have a record, all records have to be read.
+        if (everything) this.#memories.delete(namespace)
         const collected = await this.#collectOne(namespace, wait)
         if (collected === undefined) return false
         length += performance.now() - began
@@ -161,10 +165,14 @@ export class Cycle {
   /** Undefined when another process collects the namespace and that is not to be waited for. */
   async #collectOne(namespace: string, wait: boolean): Promise<Collected | undefined> {
     for (;;) {
-      const collected = await collectNamespace(this.#metadata, namespace, this.#signal)
+      const known = this.#memories.get(namespace)
+      // It serves one run. Should that fail, what the graph then knows may be more than the store has.
+      this.#memories.delete(namespace)
+      const collected = await collectNamespace(this.#metadata, namespace, this.#signal, { memory: known })
       if (collected !== undefined) {
-        const { mutations, nextExpiry, odd, removed, fenced } = collected
+        const { mutations, nextExpiry, odd, removed, fenced, memory } = collected
         this.#settled.set(namespace, { mutations, nextExpiry })
+        if (memory) this.#memories.set(namespace, memory)
         if (odd.length > 0)
           this.#logger.warn({ namespace, snapshots: odd }, 'garbage collection: kept, their children are miscounted')
         if (kinds.some((kind) => removed[kind] > 0))

@@ -4,7 +4,6 @@ import { type GraphObject, plainTables, reachedFlat, unreached } from './objects
 import type { Pace } from './pace.ts'
 import type { Run } from './run.ts'
 import { discharge, watchTable } from './scripts.ts'
-import type { Survey } from './survey.ts'
 
 /** Ids sent to Redis at once. */
 const batch = 500
@@ -18,20 +17,20 @@ const expiry = 3_600_000
  */
 export class Fence {
   readonly #run: Run
-  readonly #survey: Survey
+  readonly #graph: Graph
   readonly #pace: Pace
   /** Watched because they are garbage, and nothing else. */
   #garbage: GraphObject[] = []
 
-  private constructor(run: Run, survey: Survey, pace: Pace) {
+  private constructor(run: Run, graph: Graph, pace: Pace) {
     this.#run = run
-    this.#survey = survey
+    this.#graph = graph
     this.#pace = pace
   }
 
   /** Tells Redis what to watch for: the README says why exactly these. */
-  static async raise(run: Run, graph: Graph, survey: Survey, pace: Pace): Promise<Fence> {
-    const fence = new Fence(run, survey, pace)
+  static async raise(run: Run, graph: Graph, pace: Pace): Promise<Fence> {
+    const fence = new Fence(run, graph, pace)
     const others = new Set<string>()
     const garbage: GraphObject[] = []
     for (const object of graph.objects()) {
@@ -56,9 +55,9 @@ export class Fence {
     const { metadata, namespace, id } = this.#run
     const types = [
       ...plainTables.map((table) => ({ type: table, table })),
-      ...this.#survey.stores.map(({ snapshotter, table }) => ({ type: `snapshots/${snapshotter}`, table })),
+      ...this.#graph.stores.map(({ snapshotter, table }) => ({ type: `snapshots/${snapshotter}`, table })),
     ]
-    await discharge(metadata, namespace, id, types, this.#survey.stores.length)
+    await discharge(metadata, namespace, id, types, this.#graph.stores.length)
   }
 
   /** What turned out to be no garbage is watched no more. Another object with the same id may be: then it stays. */

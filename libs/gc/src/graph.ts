@@ -1,20 +1,22 @@
 import { type Resource, resourceMember, tables } from '@flotilla/metadata'
-import { type GraphObject, type Reach, reachedFlat, reachedFully, type SnapshotStore } from './objects.ts'
+import { type GraphObject, type Reach, reachedFlat, reachedFully, type SnapshotStore, unreached } from './objects.ts'
 import type { Pace } from './pace.ts'
 
 const snapshotPrefix = 'snapshots/'
 
 /**
- * The objects of one namespace and what is reached of them. It only ever grows more reached: an object that was looked
- * at again replaces its earlier form, and what that one had reached stays so until the next collection.
+ * The objects of one namespace and what is reached of them. In a collection it only ever grows more reached: an object
+ * that was looked at again replaces its earlier form, and what that one had reached stays so until the next collection.
  */
 export class Graph {
   /** By table, then by field: no key has to be put together for each object. */
   readonly #tables = new Map<string, Map<string, GraphObject>>()
   /** Objects that want to be kept with another, by the other as {@link resourceMember}. */
   readonly #backRefs = new Map<string, GraphObject[]>()
-  readonly #stores = new Map<string, SnapshotStore[]>()
-  readonly #now: number
+  /** By the name of their table. */
+  readonly #stores = new Map<string, SnapshotStore>()
+  readonly #storesOf = new Map<string, SnapshotStore[]>()
+  #now: number
   #pending: GraphObject[] = []
   /** Earliest time at which a root of now expires; `-Infinity` when what is reached depends on time otherwise. */
   nextExpiry = Number.POSITIVE_INFINITY
@@ -22,6 +24,23 @@ export class Graph {
   /** @param now milliseconds since the epoch that counts as the time of this collection */
   constructor(now: number) {
     this.#now = now
+  }
+
+  /**
+   * Begins another collection: nothing is reached but the roots, of those that have not run out.
+   *
+   * @param now as in the constructor
+   */
+  async renew(now: number, pace: Pace): Promise<void> {
+    this.#now = now
+    this.#pending = []
+    this.#backRefs.clear()
+    this.nextExpiry = Number.POSITIVE_INFINITY
+    for (const object of this.objects()) {
+      object.reach = unreached
+      this.#take(object)
+      if (pace.spent()) await pace.rest()
+    }
   }
 
   get size(): number {
@@ -36,11 +55,22 @@ export class Graph {
 
   /** Lets references to a snapshotter find this store's snapshots. */
   addStore(store: SnapshotStore): void {
-    this.#stores.set(store.snapshotter, [...(this.#stores.get(store.snapshotter) ?? []), store])
+    if (this.#stores.has(store.table)) return
+    this.#stores.set(store.table, store)
+    this.#storesOf.set(store.snapshotter, [...this.storesOf(store.snapshotter), store])
+  }
+
+  get stores(): readonly SnapshotStore[] {
+    return [...this.#stores.values()]
   }
 
   storesOf(snapshotter: string): readonly SnapshotStore[] {
-    return this.#stores.get(snapshotter) ?? []
+    return this.#storesOf.get(snapshotter) ?? []
+  }
+
+  /** The store whose records are in a table; undefined when that is no table of snapshots, or of none that is known. */
+  storeIn(table: string): SnapshotStore | undefined {
+    return this.#stores.get(table)
   }
 
   get(table: string, field: string): GraphObject | undefined {
@@ -59,6 +89,12 @@ export class Graph {
     // The earlier one stays the same thing: whoever means to remove it sees what has become of it.
     const object = earlier ? Object.assign(earlier, newer, { reach: earlier.reach }) : newer
     if (earlier === undefined) objects.set(field, object)
+    this.#take(object)
+    return object
+  }
+
+  /** Takes note of what an object means for others and for this collection. */
+  #take(object: GraphObject): void {
     for (const keeper of object.backRefs) {
       const member = resourceMember(keeper)
       const holders = this.#backRefs.get(member)
@@ -66,9 +102,14 @@ export class Graph {
       else this.#backRefs.set(member, [object])
     }
     if (object.conditions.length > 0) this.nextExpiry = Number.NEGATIVE_INFINITY
-    if (object.root && object.expires !== undefined) this.nextExpiry = Math.min(this.nextExpiry, object.expires)
-    if (object.root) this.reach(object)
-    return object
+    if (!this.isRoot(object)) return
+    if (object.expires !== undefined) this.nextExpiry = Math.min(this.nextExpiry, object.expires)
+    this.reach(object)
+  }
+
+  /** Whether an object is kept for its own sake in this collection. */
+  isRoot({ root, expires }: GraphObject): boolean {
+    return root && (expires === undefined || this.#now <= expires)
   }
 
   /** Forgets an object that is no more. Should it be made again, that is another one. */

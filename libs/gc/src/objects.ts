@@ -36,7 +36,7 @@ export interface GraphObject {
   readonly field: string
   /** The type under which others refer to it, with its field as id; a snapshot's is the same on every node. */
   readonly type: string
-  /** Kept for its own sake. */
+  /** Kept for its own sake, until it {@link expires}. */
   readonly root: boolean
   /** Milliseconds since the epoch at which it ceases to be a root; undefined when time does not change that. */
   readonly expires: number | undefined
@@ -78,22 +78,19 @@ function made(table: string, field: string, parts: Partial<GraphObject>, type: s
   }
 }
 
-/** What lives until a time, if any: with `undefined` for ever. */
-const until = (expires: number | undefined, now: number) => ({ root: expires === undefined || now <= expires, expires })
-
-type Reader = (field: string, bytes: Uint8Array, now: number) => GraphObject
+type Reader = (field: string, bytes: Uint8Array) => GraphObject
 
 const readers: Readonly<Record<string, Reader>> = {
-  [tables.leases](field, bytes, now) {
+  [tables.leases](field, bytes) {
     const { labels } = LeaseReferences.decode(bytes)
-    return made(tables.leases, field, { ...until(expiryOf(labels), now), flat: isFlat(labels) })
+    return made(tables.leases, field, { root: true, expires: expiryOf(labels), flat: isFlat(labels) })
   },
-  [tables.images](field, bytes, now) {
+  [tables.images](field, bytes) {
     const { labels, target } = ImageReferences.decode(bytes)
     const { refs, backRefs, conditions } = referencesOf(labels)
-    const expires = expiryOf(labels)
     return made(tables.images, field, {
-      ...until(expires, now),
+      root: true,
+      expires: expiryOf(labels),
       refs,
       backRefs,
       conditions,
@@ -104,10 +101,10 @@ const readers: Readonly<Record<string, Reader>> = {
     const { refs, backRefs, conditions, root } = referencesOf(ContentReferences.decode(bytes).labels)
     return made(tables.content, field, { root, refs, backRefs, conditions })
   },
-  [tables.ingests](field, bytes, now) {
+  [tables.ingests](field, bytes) {
     const { expireAt, adopts } = Ingest.decode(bytes)
     // Without a time of its own it was opened under a lease, and lives as long as one holds it.
-    const own = expireAt ? until(toMillis(expireAt), now) : { root: false, expires: undefined }
+    const own = expireAt ? { root: true, expires: toMillis(expireAt) } : {}
     return made(tables.ingests, field, { ...own, refs: adopts === '' ? [] : [{ type: tables.content, id: adopts }] })
   },
   [tables.containers](field, bytes) {
@@ -142,16 +139,15 @@ export const plainTables = Object.keys(readers)
  * Reads a record.
  *
  * @param place the table's name, or the store when it is one of snapshots
- * @param now milliseconds since the epoch, for what expires
  * @throws Error when the bytes are no such record: what it refers to is then unknown, so nothing may be removed
  */
-export function readObject(place: string | SnapshotStore, field: string, bytes: Uint8Array, now: number): GraphObject {
+export function readObject(place: string | SnapshotStore, field: string, bytes: Uint8Array): GraphObject {
   const table = typeof place === 'string' ? place : place.table
   try {
     if (typeof place !== 'string') return readSnapshot(place, field, bytes)
     const read = readers[place]
     if (read === undefined) throw new Error('no such table')
-    return read(field, bytes, now)
+    return read(field, bytes)
   } catch (error) {
     throw new Error(`record "${field}" in ${table} cannot be read`, { cause: error })
   }

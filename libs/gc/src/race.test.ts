@@ -4,7 +4,7 @@ import { Snapshot } from '@flotilla/api/flotilla/metadata/v1/records'
 import { childrenTable, createMetadata, type Metadata, snapshotTable, tables, trashTable } from '@flotilla/metadata'
 import { seeded, startRedis, type TestRedis } from '@flotilla/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { collectNamespace } from './collect-namespace.ts'
+import { collectNamespace, type Memory } from './collect-namespace.ts'
 import { judge } from './testing/reference-marker.ts'
 import { digestNumber, World } from './testing/world.ts'
 
@@ -231,23 +231,35 @@ async function litter(world: World, seed: number, stop: () => boolean): Promise<
   }
 }
 
-test.each([1, 2, 3])(
-  'clients at work while collections run, seed %i: what is kept stays, the rest goes',
+test.each([
+  [1, false],
+  [2, false],
+  [3, false],
+  [4, true],
+  [5, true],
+  [6, true],
+])(
+  'clients at work while collections run, seed %i, each with the memory of the one before: %s; what is kept stays, the rest goes',
   { timeout },
-  async (seed) => {
+  async (seed, remembering) => {
     const namespace = `race-${seed}`
     const worlds = writing.map((metadata) => new World(metadata, namespace))
     const world = (n: number) => worlds[n % worlds.length] as World
     const clients = Array.from({ length: 12 }, (_, n) => new Client(world(n), String(n), seed * 1_000 + n))
     let over = false
     const seen = { runs: 0, removed: 0 }
+    let memory: Memory | undefined
 
     const collect = async () => {
       const random = seeded(seed)
       while (!over) {
         const marked = () => sleep(Math.floor(random() * 12))
-        const collected = await collectNamespace(collecting, namespace, signal, { marked })
+        const collected = await collectNamespace(collecting, namespace, signal, { memory, marked })
         if (collected === undefined) throw new Error('nobody else collects here')
+        if (remembering) {
+          expect(collected.memory).toBeDefined()
+          memory = collected.memory
+        }
         expect(collected.odd).toEqual([])
         seen.runs++
         seen.removed += Object.values(collected.removed).reduce((sum, count) => sum + count, 0)
@@ -271,7 +283,7 @@ test.each([1, 2, 3])(
     expect(seen.removed).toBeGreaterThan(100)
 
     // At rest: one run for what was floating when the last one began, then nothing is left to do.
-    await collectNamespace(collecting, namespace, signal)
+    await collectNamespace(collecting, namespace, signal, { memory })
     const { keep, all } = await judge(collecting, namespace)
     expect([...all].sort()).toEqual([...keep].sort())
 

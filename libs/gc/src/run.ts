@@ -1,12 +1,23 @@
 import { randomUUID } from 'node:crypto'
-import { type Check, keyOf, type Metadata, mapRedisError, type Plan, tables, together } from '@flotilla/metadata'
+import {
+  type Check,
+  keyOf,
+  type Metadata,
+  mapRedisError,
+  type Plan,
+  tables,
+  together,
+  type Write,
+} from '@flotilla/metadata'
 import { aborted } from '@flotilla/rpc'
-import { drain, watchTable } from './scripts.ts'
+import { drain, takeChanged, watchTable } from './scripts.ts'
 
 /** Milliseconds after which a run whose process is gone counts as ended. It is renewed three times as often. */
 const expiry = 15_000
 
 const idField = 'id'
+/** Field of the table of the memory: what the memory must be marked with. */
+const markField = 'mark'
 /** Fields of the counters' table: how far they had come when the last successful run began. */
 const collected = { mutations: 'collected-mutations', deletions: 'collected-deletions' } as const
 
@@ -49,6 +60,17 @@ export class RunLost extends Error {
 /** What came of a removal: done, refused since something was written meanwhile, or refused by one of its own checks. */
 export type Removal = 'done' | 'dirty' | { readonly check: number }
 
+/** What a run that succeeded leaves. */
+export interface Success {
+  /** The count of mutations that stands for the state collected. */
+  readonly mutations: number
+  /**
+   * What the graph is to be known by in the next run; undefined when it is of no use there. It is made only now: a store
+   * that has it, be it a copy that took over, has all that the graph was read from.
+   */
+  readonly mark: string | undefined
+}
+
 /**
  * One collection of one namespace. While it exists, every change anywhere notes what it touched in the dirty list, and
  * no other process collects the same namespace.
@@ -59,6 +81,8 @@ export class Run implements AsyncDisposable {
   readonly namespace: string
   readonly #before: Counters
   readonly #renewal: NodeJS.Timeout
+  /** What the set of changed records is about: the memory that this run began with, or what it reads itself. */
+  #mark: string
   /** Own changes, which count as mutations too. */
   #changes = 1
   #over = false
@@ -67,6 +91,7 @@ export class Run implements AsyncDisposable {
     this.metadata = metadata
     this.namespace = namespace
     this.id = id
+    this.#mark = id
     this.#before = before
     this.#renewal = setInterval(() => {
       // Should renewing fail, the run expires, and the next change that it tries is refused.
@@ -98,6 +123,7 @@ export class Run implements AsyncDisposable {
       ...plan,
       checks: [mine, ...(plan.checks ?? [])],
       createsNamespace: false,
+      known: true,
     })
     if (outcome.ok) this.#changes++
     return outcome
@@ -133,24 +159,69 @@ export class Run implements AsyncDisposable {
   }
 
   /**
+   * The records (`TABLE\0FIELD`) that changed since a memory was marked so, in pieces, until none are left. What changes
+   * once this has begun may be among them or be left for the next run; the dirty list has it in any case.
+   *
+   * @returns whether they are complete; false when something else came between, and the memory is of no use any more
+   */
+  async *changed(mark: string): AsyncGenerator<readonly string[], boolean> {
+    const count = 500
+    this.#mark = mark
+    for (;;) {
+      const taken = await takeChanged(this.metadata, this.namespace, mark, count)
+      if (taken === undefined) return false
+      if (taken.length > 0) yield taken
+      if (taken.length < count) return true
+    }
+  }
+
+  /**
+   * Has each change from now on noted for the next run, before this one reads anything.
+   *
+   * @throws RunLost
+   */
+  async remember(): Promise<void> {
+    this.#mark = this.id
+    const outcome = await this.#change({
+      writes: [
+        { op: 'set', table: tables.gcMemory, field: markField, value: this.#mark },
+        { op: 'drop', table: tables.gcChanged },
+      ],
+    })
+    if (!outcome.ok) throw new RunLost(this.namespace)
+  }
+
+  /**
    * Ends the run as successful: the writes from before it need no other one.
    *
    * @param again whether something may have been kept only because it was written meanwhile: then one more follows
-   * @returns the count of mutations that stands for the state collected
+   * @throws ABORTED when the run was lost
    */
-  async succeed(again: boolean): Promise<number> {
-    const mutations = this.#before.mutations + this.#changes + 1
-    const outcome = await this.#change({
-      writes: [
-        { op: 'set', table: tables.gcCounters, field: collected.mutations, value: String(mutations) },
-        { op: 'set', table: tables.gcCounters, field: collected.deletions, value: String(this.#before.deletions) },
-        ...this.#leave,
-      ],
-      deletions: again ? 1 : 0,
-    })
+  async succeed(again: boolean): Promise<Success> {
+    const mark = randomUUID()
+    const noted: Check = { is: 'equals', table: tables.gcMemory, field: markField, value: this.#mark }
+    const marking: Write = { op: 'set', table: tables.gcMemory, field: markField, value: mark }
+    const end = (checks: Check[], writes: Write[]) => {
+      const mutations = this.#before.mutations + this.#changes + 1
+      const plan: Plan = {
+        checks,
+        writes: [
+          { op: 'set', table: tables.gcCounters, field: collected.mutations, value: String(mutations) },
+          { op: 'set', table: tables.gcCounters, field: collected.deletions, value: String(this.#before.deletions) },
+          ...writes,
+          ...this.#leave,
+        ],
+        deletions: again ? 1 : 0,
+      }
+      return this.#change(plan).then((outcome) => ({ outcome, mutations }))
+    }
+    // So many changes may have come that they were not noted any more; the run itself is not worse for it.
+    const { outcome, mutations } = await end([noted], [marking])
+    const forgotten = !outcome.ok && outcome.check > 0
+    const last = forgotten ? await end([], []) : { outcome, mutations }
     this.#end()
-    if (!outcome.ok) throw aborted(new RunLost(this.namespace).message)
-    return mutations
+    if (!last.outcome.ok) throw aborted(new RunLost(this.namespace).message)
+    return { mutations: last.mutations, mark: forgotten ? undefined : mark }
   }
 
   get #leave() {

@@ -8,6 +8,7 @@ export const watchTable = 'gc-watch'
 
 interface Scripted {
   flotillaGcDrain(run: string, dirty: string, id: string, count: number): Promise<string[] | null>
+  flotillaGcChanged(memory: string, changed: string, mark: string, count: number): Promise<string[] | null>
   flotillaGcDischarge(keyCount: number, ...rest: Array<string | number>): Promise<number>
 }
 
@@ -16,6 +17,7 @@ function scriptsOf(metadata: Metadata): Scripted {
   const redis = metadata.redis
   if (!('flotillaGcDrain' in redis)) {
     redis.defineCommand('flotillaGcDrain', { lua: read('drain'), numberOfKeys: 2 })
+    redis.defineCommand('flotillaGcChanged', { lua: read('changed'), numberOfKeys: 2 })
     redis.defineCommand('flotillaGcDischarge', { lua: read('discharge') })
   }
   return redis as unknown as Scripted
@@ -31,6 +33,24 @@ export async function drain(
   try {
     const keys = [keyOf(namespace, tables.gcRun), keyOf(namespace, tables.gcDirty)] as const
     return (await scriptsOf(metadata).flotillaGcDrain(...keys, run, count)) ?? undefined
+  } catch (error) {
+    throw mapRedisError(error)
+  }
+}
+
+/**
+ * Takes up to `count` records (`TABLE\0FIELD`) off the set of those that changed since a memory with this mark was
+ * made; undefined when the set is no more about it.
+ */
+export async function takeChanged(
+  metadata: Metadata,
+  namespace: string,
+  mark: string,
+  count: number,
+): Promise<string[] | undefined> {
+  try {
+    const keys = [keyOf(namespace, tables.gcMemory), keyOf(namespace, tables.gcChanged)] as const
+    return (await scriptsOf(metadata).flotillaGcChanged(...keys, mark, count)) ?? undefined
   } catch (error) {
     throw mapRedisError(error)
   }

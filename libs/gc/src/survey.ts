@@ -16,30 +16,57 @@ export class Survey {
   readonly #run: Run
   readonly #graph: Graph
   readonly #pace: Pace
-  readonly #now: number
-  readonly #stores = new Map<string, SnapshotStore>()
-  /** Every driver id seen, by `NODE/SNAPSHOTTER`; more than there are records at any one time. */
+  /** Every driver id read, by `NODE/SNAPSHOTTER`; more than there are records at any one time. */
   readonly driverIds = new Map<string, Set<string>>()
   /** Whether something that nothing else seemed to keep was kept for having been written meanwhile. */
   floating = false
 
-  constructor(run: Run, graph: Graph, pace: Pace, now: number) {
+  constructor(run: Run, graph: Graph, pace: Pace) {
     this.#run = run
     this.#graph = graph
     this.#pace = pace
-    this.#now = now
   }
 
-  get stores(): readonly SnapshotStore[] {
-    return [...this.#stores.values()]
-  }
-
-  /** Reads everything and marks what is reached. */
+  /** Reads everything into an empty graph and marks what is reached. */
   async readAll(): Promise<void> {
+    await this.#run.remember()
     await this.#findStores()
     for (const table of plainTables) await this.#scan(table, table === tables.containers ? containerBatch : batch)
-    for (const store of this.#stores.values()) await this.#scan(store, batch)
+    for (const store of this.#graph.stores) await this.#scan(store, batch)
     await this.#graph.spread(this.#pace)
+  }
+
+  /**
+   * Reads what has changed since the graph was known by `mark`, and marks what is reached then.
+   *
+   * @param now milliseconds since the epoch that counts as the time of this collection
+   * @returns false when that is not known any more: then everything has to be read, into another graph
+   */
+  async readChanged(mark: string, now: number): Promise<boolean> {
+    await this.#findStores()
+    const pieces = this.#run.changed(mark)
+    for (let piece = await pieces.next(); ; piece = await pieces.next()) {
+      if (piece.done === true) {
+        if (!piece.value) return false
+        break
+      }
+      // A record in a new store made that known in the same step, before it could be among the changed.
+      await this.#findStores()
+      const places = new Map<string | SnapshotStore, string[]>()
+      for (const record of piece.value) {
+        const at = record.indexOf('\0')
+        const table = record.slice(0, at)
+        const place = this.#graph.storeIn(table) ?? table
+        const fields = places.get(place)
+        if (fields) fields.push(record.slice(at + 1))
+        else places.set(place, [record.slice(at + 1)])
+      }
+      for (const [place, fields] of places) await this.#readSome(place, fields, () => {})
+    }
+    // Only now: what is gone shall reach nothing.
+    await this.#graph.renew(now, this.#pace)
+    await this.#graph.spread(this.#pace)
+    return true
   }
 
   /** Reads again what was written since the last time, keeps it and marks on from it. */
@@ -47,14 +74,34 @@ export class Survey {
     for await (const members of this.#run.dirty()) {
       // The first snapshot in a store makes the store known in the same step, so it is known here.
       await this.#findStores()
-      for (const [place, fields] of this.#places(new Set(members))) {
-        for (let i = 0; i < fields.length; i += batch) await this.#readAgain(place, fields.slice(i, i + batch))
-      }
+      for (const [place, fields] of this.#places(new Set(members)))
+        await this.#readSome(place, fields, (object, wasUnreached) => {
+          if (wasUnreached && !this.#graph.isRoot(object)) this.floating = true
+          this.#graph.reach(object)
+        })
     }
     await this.#graph.spread(this.#pace)
   }
 
-  async #readAgain(place: string | SnapshotStore, fields: readonly string[]): Promise<void> {
+  /**
+   * Reads records, and forgets objects that have none any more.
+   *
+   * @param read called for each object that was read; `wasUnreached` when it was there before and nothing kept it
+   */
+  async #readSome(
+    place: string | SnapshotStore,
+    fields: readonly string[],
+    read: (object: GraphObject, wasUnreached: boolean) => void,
+  ): Promise<void> {
+    const size = place === tables.containers ? containerBatch : batch
+    for (let at = 0; at < fields.length; at += size) await this.#readPiece(place, fields.slice(at, at + size), read)
+  }
+
+  async #readPiece(
+    place: string | SnapshotStore,
+    fields: readonly string[],
+    read: (object: GraphObject, wasUnreached: boolean) => void,
+  ): Promise<void> {
     const table = typeof place === 'string' ? place : place.table
     const { metadata, namespace } = this.#run
     const objects: GraphObject[] = []
@@ -68,9 +115,8 @@ export class Survey {
         continue
       }
       const wasUnreached = earlier?.reach === unreached
-      const object = this.#add(readObject(place, field, bytes, this.#now), place)
-      if (wasUnreached && !object.root) this.floating = true
-      this.#graph.reach(object)
+      const object = this.#add(readObject(place, field, bytes), place)
+      read(object, wasUnreached)
       objects.push(object)
       if (this.#pace.spent()) await this.#pace.rest()
     }
@@ -106,12 +152,7 @@ export class Survey {
 
   async #findStores(): Promise<void> {
     const { metadata, namespace } = this.#run
-    for (const name of await metadata.members(namespace, tables.snapshotStores)) {
-      if (this.#stores.has(name)) continue
-      const store = parseStore(name)
-      this.#stores.set(name, store)
-      this.#graph.addStore(store)
-    }
+    for (const name of await metadata.members(namespace, tables.snapshotStores)) this.#graph.addStore(parseStore(name))
   }
 
   async #scan(place: string | SnapshotStore, count: number): Promise<void> {
@@ -121,11 +162,11 @@ export class Survey {
       this.#pace.fresh()
       const objects: GraphObject[] = []
       for (const [field, bytes] of rows) {
-        objects.push(this.#add(readObject(place, field, bytes, this.#now), place))
+        objects.push(this.#add(readObject(place, field, bytes), place))
         if (this.#pace.spent()) await this.#pace.rest()
       }
       // Nothing leads to a lease, so what those hold that have run out does not count, unless they are written again.
-      if (table === tables.leases) await this.#readHeld(objects.filter(({ root }) => root))
+      if (table === tables.leases) await this.#readHeld(objects.filter((lease) => this.#graph.isRoot(lease)))
     }
   }
 

@@ -30,19 +30,17 @@ export class Sweep {
   readonly #graph: Graph
   readonly #survey: Survey
   readonly #pace: Pace
-  readonly #now: number
   #fence: Fence | undefined
   #refusals = 0
   readonly removed = nothingRemoved()
   /** Objects kept since their own removal was refused: something is not as the records say. */
   readonly odd: GraphObject[] = []
 
-  constructor(run: Run, graph: Graph, survey: Survey, pace: Pace, now: number) {
+  constructor(run: Run, graph: Graph, survey: Survey, pace: Pace) {
     this.#run = run
     this.#graph = graph
     this.#survey = survey
     this.#pace = pace
-    this.#now = now
   }
 
   get fenced(): boolean {
@@ -63,7 +61,7 @@ export class Sweep {
     this.removed.images = await this.#removeFrom(of(tables.images))
     this.removed.leases = await this.#removeFrom(of(tables.leases))
     this.removed.ingests = await this.#removeFrom(of(tables.ingests))
-    for (const store of this.#survey.stores)
+    for (const store of this.#graph.stores)
       this.removed.snapshots += await this.#removeFrom(
         await childrenFirst(of(store.table), this.#graph, this.#pace),
         store,
@@ -108,8 +106,7 @@ export class Sweep {
     if (removal === 'dirty') {
       await this.#survey.catchUp()
       await this.#fence?.lower()
-      if (++this.#refusals >= patience)
-        this.#fence ??= await Fence.raise(this.#run, this.#graph, this.#survey, this.#pace)
+      if (++this.#refusals >= patience) this.#fence ??= await Fence.raise(this.#run, this.#graph, this.#pace)
       return
     }
     // A record that is gone, or another one, is seen when the batch is read again.
@@ -146,7 +143,7 @@ export class Sweep {
         this.#graph.remove(object)
         continue
       }
-      const current = this.#graph.add(readObject(store ?? object.table, object.field, bytes, this.#now))
+      const current = this.#graph.add(readObject(store ?? object.table, object.field, bytes))
       condemned.push({ object: current, bytes: current.table === tables.content ? undefined : bytes })
     }
     await this.#graph.spread(this.#pace)

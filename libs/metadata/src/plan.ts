@@ -61,6 +61,8 @@ export interface Plan {
   readonly touches?: readonly Resource[]
   /** Deletions that should make the garbage collector run. */
   readonly deletions?: number
+  /** Whether the collector makes this change: what it remembers of the records, it brings up to date itself. */
+  readonly known?: boolean
   /** Whether a namespace that has no record gets one. Default: when anything is `set`. */
   readonly createsNamespace?: boolean
 }

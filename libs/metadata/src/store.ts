@@ -116,6 +116,8 @@ function argumentsOf(
     tables.leases,
     tables.journal,
     leaseTable(plan.lease?.id ?? ''),
+    tables.gcMemory,
+    tables.gcChanged,
   ].map((table) => keyOf(namespace, table))
   const named = new Map<string, number>()
   const args: Array<string | Buffer> = []
@@ -168,7 +170,8 @@ function argumentsOf(
   }
   list(plan.touches, (resource) => args.push(resourceMember(resource)))
   const creates = plan.createsNamespace ?? plan.writes?.some((write) => write.op === 'set') ?? false
-  args.push(creates ? encode(Namespace, { name: namespace, labels: {} }) : '', String(plan.deletions ?? 0), namespace)
+  args.push(creates ? encode(Namespace, { name: namespace, labels: {} }) : '', String(plan.deletions ?? 0))
+  args.push(plan.known ? 'known' : '', namespace)
   return { keys, args }
 }
 

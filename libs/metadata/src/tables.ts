@@ -21,6 +21,7 @@
  * | journal | hash | node → last sequence number taken from its event journal |
  * | content-trash | set | digests whose record went and whose bytes no node was asked about since |
  * | gc-run, gc-dirty, gc-counters | hash, list, hash | a running collection, its write barrier, writes since the last |
+ * | gc-memory, gc-changed | hash, set | which collector remembers the records, `TABLE\0FIELD` of each changed since |
  */
 export const tables = {
   namespace: 'namespace',
@@ -37,6 +38,8 @@ export const tables = {
   gcRun: 'gc-run',
   gcDirty: 'gc-dirty',
   gcCounters: 'gc-counters',
+  gcMemory: 'gc-memory',
+  gcChanged: 'gc-changed',
 } as const
 
 /** The set of resources that a lease holds. */

@@ -1,7 +1,7 @@
 -- One atomic change of one containerd namespace.
 --
 -- KEYS  1 namespace  2 outbox  3 gc run  4 gc dirty list  5 gc counters  6 leases  7 event journal  8 the lease's
---       resources  9… the tables that checks and writes name by index
+--       resources  9 gc memory  10 gc changed  11… the tables that checks and writes name by index
 -- ARGV  a flat list, read in order:
 --         count, then for each check: kind, key index, field, value
 --         count, then for each write: kind, key index, field, value
@@ -13,12 +13,14 @@
 --         count, then each touched resource
 --         the record for a namespace that does not exist yet ('' when this change creates none)
 --         deletions to count
+--         'known' when the collector makes this change, which then needs no notice of it, or ''
 --         the namespace
 -- Answer  {'ok', id of the last event in outbox or log}, and if that is the log, the first one's and their time there;
 --         or {'check', index from 0, current value} or {'lease'}
 --
 -- All checks are made before the first write, so a refused change leaves nothing. The write barrier (dirty list) is
--- filled in the same step: a collector that has seen an empty list knows that nothing was written since.
+-- filled in the same step: a collector that has seen an empty list knows that nothing was written since. So is the set of
+-- records changed, as long as a collector remembers how they were.
 local at = 0
 local function take() at = at + 1; return ARGV[at] end
 local function count() return tonumber(take()) end
@@ -51,9 +53,25 @@ local leased = lease ~= '' and redis.call('HEXISTS', KEYS[6], lease) == 1
 if lease ~= '' and not leased and required ~= '' then return { 'lease' } end
 local afterLease = at
 
+-- For each record that a collector may remember, TABLE\0FIELD; false when none has to be told.
+local changed = redis.call('EXISTS', KEYS[9]) == 1 and ARGV[#ARGV - 1] == '' and {}
+-- More than these cost a collector as much as reading everything again, and Redis some megabytes.
+local mostChanged = 50000
+local remembered = { images = 1, content = 1, ingests = 1, containers = 1, leases = 1, sandboxes = 1 }
+local function note(key, field)
+  local name = string.sub(key, #KEYS[9] - #'gc-memory' + 1)
+  if not remembered[name] and string.sub(name, 1, 10) ~= 'snapshots:' then return end
+  if field then table.insert(changed, name .. '\0' .. field) else redis.call('DEL', KEYS[9], KEYS[10]) end
+end
+
 at = writesAt
 for _ = 1, count() do
   local kind, key, field, value = take(), KEYS[tonumber(take())], take(), take()
+  if changed then
+    if kind == 'set' or kind == 'delete' then note(key, field)
+    elseif kind == 'drop' then note(key)
+    end
+  end
   if kind == 'set' then redis.call('HSET', key, field, value)
   elseif kind == 'delete' then redis.call('HDEL', key, field)
   elseif kind == 'add' then redis.call('SADD', key, field)
@@ -68,16 +86,26 @@ end
 
 at = afterLease
 local collecting = redis.call('EXISTS', KEYS[3]) == 1
+local holdsOthers = false
 for _ = 1, count() do
   local member = take()
   if leased then
+    holdsOthers = true
     redis.call('SADD', KEYS[8], member)
     if collecting then redis.call('RPUSH', KEYS[4], member) end
   end
 end
 for _ = 1, count() do
   local member = take()
-  if leased then redis.call('SREM', KEYS[8], member) end
+  if leased then
+    holdsOthers = true
+    redis.call('SREM', KEYS[8], member)
+  end
+end
+if changed and holdsOthers then table.insert(changed, 'leases\0' .. lease) end
+if changed and #changed > 0 and redis.call('EXISTS', KEYS[9]) == 1 then
+  for _, record in ipairs(changed) do redis.call('SADD', KEYS[10], record) end
+  if redis.call('SCARD', KEYS[10]) > mostChanged then redis.call('DEL', KEYS[9], KEYS[10]) end
 end
 
 local last = ''
