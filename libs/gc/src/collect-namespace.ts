@@ -55,12 +55,16 @@ export async function collectNamespace(
   await using run = await Run.begin(metadata, namespace)
   if (run === undefined) return undefined
   const pace = new Pace(signal)
-  const { graph, survey } = (memory && (await surveyChanges(run, memory, pace))) ?? (await surveyAll(run, pace))
+  const {
+    graph,
+    survey,
+    mark: read,
+  } = (memory && (await surveyChanges(run, memory, pace))) ?? (await surveyAll(run, pace))
   await survey.catchUp()
   await marked?.()
   const sweep = new Sweep(run, graph, survey, pace)
   await sweep.removeAll()
-  const { mutations, mark } = await run.succeed(survey.floating)
+  const { mutations, mark } = await run.succeed(survey.floating, read)
   return {
     removed: sweep.removed,
     driverIds: survey.driverIds,
@@ -75,12 +79,13 @@ export async function collectNamespace(
 /** Undefined when the memory is of no use any more. */
 async function surveyChanges(run: Run, { graph, mark }: Memory, pace: Pace) {
   const survey = new Survey(run, graph, pace)
-  return (await survey.readChanged(mark, Date.now())) ? { graph, survey } : undefined
+  return (await survey.readChanged(mark, Date.now())) ? { graph, survey, mark } : undefined
 }
 
 async function surveyAll(run: Run, pace: Pace) {
+  const mark = await run.remember()
   const graph = new Graph(Date.now())
   const survey = new Survey(run, graph, pace)
   await survey.readAll()
-  return { graph, survey }
+  return { graph, survey, mark }
 }

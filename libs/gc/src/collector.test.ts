@@ -10,30 +10,26 @@ import {
   trashTable,
 } from '@flotilla/metadata'
 import { hasCode, internal, makeCall, nodeAway, status, unavailable } from '@flotilla/rpc'
-import { startRedis, type TestRedis, until } from '@flotilla/testing'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { startRedis, until } from '@flotilla/testing'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { collectNamespace } from './collect-namespace.ts'
 import { type CollectorDeps, createCollector } from './collector.ts'
 import { Cycle } from './cycle.ts'
 import { contentTrashTable } from './removal.ts'
 import { RunLost } from './run.ts'
 import { intervalAfter } from './schedule.ts'
+import { withStore } from './testing/store.ts'
 import { digestNumber, World } from './testing/world.ts'
 
-let redis: TestRedis
+let url: string
 let metadata: Metadata
 let made = 0
 let namespace: string
 let world: World
 
-beforeAll(async () => {
-  redis = await startRedis({ relaxed: true })
-  metadata = await createMetadata({ url: redis.url, origin: 'test' })
-})
-
-afterAll(async () => {
-  await metadata?.[Symbol.asyncDispose]()
-  await redis?.[Symbol.asyncDispose]()
+withStore((store, address) => {
+  metadata = store
+  url = address
 })
 
 beforeEach(async () => {
@@ -365,7 +361,7 @@ describe('directories without a record', () => {
 
 describe('several processes', () => {
   test('wait for each other, and each removal is made once', async () => {
-    await using second = await createMetadata({ url: redis.url, origin: 'second' })
+    await using second = await createMetadata({ url, origin: 'second' })
     for (let n = 0; n < 500; n++) await world.content(digestNumber(n))
     await using a = collectorOf(new Nodes())
     await using b = collectorOf(new Nodes(), {}, second)

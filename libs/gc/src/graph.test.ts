@@ -1,35 +1,21 @@
 import { SnapshotRemove } from '@flotilla/api/containerd/events/events'
 import { ImageDelete } from '@flotilla/api/containerd/services/images/v1/images'
 import { Snapshot } from '@flotilla/api/flotilla/metadata/v1/records'
-import {
-  childrenTable,
-  createMetadata,
-  leaseTable,
-  type Metadata,
-  snapshotTable,
-  tables,
-  trashTable,
-} from '@flotilla/metadata'
-import { seeded, startRedis, type TestRedis } from '@flotilla/testing'
+import { childrenTable, leaseTable, type Metadata, snapshotTable, tables, trashTable } from '@flotilla/metadata'
+import { seeded } from '@flotilla/testing'
 import { outboxOf } from '@flotilla/testing/metadata-suite'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { collectNamespace } from './collect-namespace.ts'
 import { contentTrashTable } from './removal.ts'
 import { judge } from './testing/reference-marker.ts'
+import { withStore } from './testing/store.ts'
 import { digestNumber, World } from './testing/world.ts'
 
-let redis: TestRedis
 let metadata: Metadata
 const signal = new AbortController().signal
 
-beforeAll(async () => {
-  redis = await startRedis({ relaxed: true })
-  metadata = await createMetadata({ url: redis.url, origin: 'test' })
-})
-
-afterAll(async () => {
-  await metadata?.[Symbol.asyncDispose]()
-  await redis?.[Symbol.asyncDispose]()
+withStore((store) => {
+  metadata = store
 })
 
 const stores = ['n1/overlayfs', 'n2/overlayfs', 'n1/native']

@@ -1,4 +1,5 @@
 import { type Resource, resourceMember, tables } from '@flotilla/metadata'
+import { append } from './append.ts'
 import { type GraphObject, type Reach, reachedFlat, reachedFully, type SnapshotStore, unreached } from './objects.ts'
 import type { Pace } from './pace.ts'
 
@@ -57,7 +58,7 @@ export class Graph {
   addStore(store: SnapshotStore): void {
     if (this.#stores.has(store.table)) return
     this.#stores.set(store.table, store)
-    this.#storesOf.set(store.snapshotter, [...this.storesOf(store.snapshotter), store])
+    append(this.#storesOf, store.snapshotter, store)
   }
 
   get stores(): readonly SnapshotStore[] {
@@ -95,12 +96,7 @@ export class Graph {
 
   /** Takes note of what an object means for others and for this collection. */
   #take(object: GraphObject): void {
-    for (const keeper of object.backRefs) {
-      const member = resourceMember(keeper)
-      const holders = this.#backRefs.get(member)
-      if (holders) holders.push(object)
-      else this.#backRefs.set(member, [object])
-    }
+    for (const keeper of object.backRefs) append(this.#backRefs, resourceMember(keeper), object)
     if (object.conditions.length > 0) this.nextExpiry = Number.NEGATIVE_INFINITY
     if (!this.isRoot(object)) return
     if (object.expires !== undefined) this.nextExpiry = Math.min(this.nextExpiry, object.expires)

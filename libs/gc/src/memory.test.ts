@@ -1,24 +1,17 @@
-import { createMetadata, keyOf, type Metadata, tables } from '@flotilla/metadata'
-import { startRedis, type TestRedis } from '@flotilla/testing'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { keyOf, type Metadata, tables } from '@flotilla/metadata'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { type Collected, collectNamespace, type Memory } from './collect-namespace.ts'
+import { withStore } from './testing/store.ts'
 import { digestNumber, World } from './testing/world.ts'
 
-let redis: TestRedis
 let metadata: Metadata
 let namespace: string
 let world: World
 let number = 0
 const signal = new AbortController().signal
 
-beforeAll(async () => {
-  redis = await startRedis({ relaxed: true })
-  metadata = await createMetadata({ url: redis.url, origin: 'test' })
-})
-
-afterAll(async () => {
-  await metadata?.[Symbol.asyncDispose]()
-  await redis?.[Symbol.asyncDispose]()
+withStore((store) => {
+  metadata = store
 })
 
 beforeEach(() => {

@@ -1,19 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import {
-  type Check,
-  keyOf,
-  type Metadata,
-  mapRedisError,
-  type Plan,
-  tables,
-  together,
-  type Write,
-} from '@flotilla/metadata'
+import { type Check, keyOf, type Metadata, mapRedisError, type Plan, tables, together } from '@flotilla/metadata'
 import { aborted } from '@flotilla/rpc'
 import { drain, takeChanged, watchTable } from './scripts.ts'
 
 /** Milliseconds after which a run whose process is gone counts as ended. It is renewed three times as often. */
 const expiry = 15_000
+
+/** What was noted is taken so many entries at a time. */
+const pieceSize = 500
 
 const idField = 'id'
 /** Field of the table of the memory: what the memory must be marked with. */
@@ -81,8 +75,6 @@ export class Run implements AsyncDisposable {
   readonly namespace: string
   readonly #before: Counters
   readonly #renewal: NodeJS.Timeout
-  /** What the set of changed records is about: the memory that this run began with, or what it reads itself. */
-  #mark: string
   /** Own changes, which count as mutations too. */
   #changes = 1
   #over = false
@@ -91,7 +83,6 @@ export class Run implements AsyncDisposable {
     this.metadata = metadata
     this.namespace = namespace
     this.id = id
-    this.#mark = id
     this.#before = before
     this.#renewal = setInterval(() => {
       // Should renewing fail, the run expires, and the next change that it tries is refused.
@@ -149,79 +140,76 @@ export class Run implements AsyncDisposable {
    * @throws RunLost
    */
   async *dirty(): AsyncGenerator<readonly string[]> {
-    const count = 500
     for (;;) {
-      const taken = await drain(this.metadata, this.namespace, this.id, count)
+      const taken = await drain(this.metadata, this.namespace, this.id, pieceSize)
       if (taken === undefined) throw new RunLost(this.namespace)
       if (taken.length > 0) yield taken
-      if (taken.length < count) return
+      if (taken.length < pieceSize) return
     }
   }
 
   /**
-   * The records (`TABLE\0FIELD`) that changed since a memory was marked so, in pieces, until none are left. What changes
-   * once this has begun may be among them or be left for the next run; the dirty list has it in any case.
-   *
-   * @returns whether they are complete; false when something else came between, and the memory is of no use any more
+   * Some of the records (`TABLE\0FIELD`) that changed since a memory was marked so; none when none are left, undefined when
+   * something else came between and the memory is of no use any more. What changes from now on may be among them or be
+   * left for the next run; the dirty list has it in any case.
    */
-  async *changed(mark: string): AsyncGenerator<readonly string[], boolean> {
-    const count = 500
-    this.#mark = mark
-    for (;;) {
-      const taken = await takeChanged(this.metadata, this.namespace, mark, count)
-      if (taken === undefined) return false
-      if (taken.length > 0) yield taken
-      if (taken.length < count) return true
-    }
+  takeChanged(mark: string): Promise<string[] | undefined> {
+    return takeChanged(this.metadata, this.namespace, mark, pieceSize)
   }
 
   /**
    * Has each change from now on noted for the next run, before this one reads anything.
    *
+   * @returns the mark of what this run reads
    * @throws RunLost
    */
-  async remember(): Promise<void> {
-    this.#mark = this.id
+  async remember(): Promise<string> {
     const outcome = await this.#change({
       writes: [
-        { op: 'set', table: tables.gcMemory, field: markField, value: this.#mark },
+        { op: 'set', table: tables.gcMemory, field: markField, value: this.id },
         { op: 'drop', table: tables.gcChanged },
       ],
     })
     if (!outcome.ok) throw new RunLost(this.namespace)
+    return this.id
   }
 
   /**
    * Ends the run as successful: the writes from before it need no other one.
    *
    * @param again whether something may have been kept only because it was written meanwhile: then one more follows
+   * @param mark the mark of what this run read
    * @throws ABORTED when the run was lost
    */
-  async succeed(again: boolean): Promise<Success> {
-    const mark = randomUUID()
-    const noted: Check = { is: 'equals', table: tables.gcMemory, field: markField, value: this.#mark }
-    const marking: Write = { op: 'set', table: tables.gcMemory, field: markField, value: mark }
-    const end = (checks: Check[], writes: Write[]) => {
-      const mutations = this.#before.mutations + this.#changes + 1
-      const plan: Plan = {
-        checks,
-        writes: [
-          { op: 'set', table: tables.gcCounters, field: collected.mutations, value: String(mutations) },
-          { op: 'set', table: tables.gcCounters, field: collected.deletions, value: String(this.#before.deletions) },
-          ...writes,
-          ...this.#leave,
-        ],
-        deletions: again ? 1 : 0,
-      }
-      return this.#change(plan).then((outcome) => ({ outcome, mutations }))
+  async succeed(again: boolean, mark: string): Promise<Success> {
+    const next = randomUUID()
+    const remembering: Plan = {
+      checks: [{ is: 'equals', table: tables.gcMemory, field: markField, value: mark }],
+      writes: [{ op: 'set', table: tables.gcMemory, field: markField, value: next }],
     }
-    // So many changes may have come that they were not noted any more; the run itself is not worse for it.
-    const { outcome, mutations } = await end([noted], [marking])
-    const forgotten = !outcome.ok && outcome.check > 0
-    const last = forgotten ? await end([], []) : { outcome, mutations }
+    let mutations = await this.#finish(again, remembering)
+    const remembered = mutations !== undefined
+    // So much may have changed that it was not noted any more; the run itself is not worse for it.
+    if (!remembered) mutations = await this.#finish(again, {})
     this.#end()
-    if (!last.outcome.ok) throw aborted(new RunLost(this.namespace).message)
-    return { mutations: last.mutations, mark: forgotten ? undefined : mark }
+    if (mutations === undefined) throw aborted(new RunLost(this.namespace).message)
+    return { mutations, mark: remembered ? next : undefined }
+  }
+
+  /** The count of mutations that stands for the state collected; undefined when the run is lost or `more` was refused. */
+  async #finish(again: boolean, more: Plan): Promise<number | undefined> {
+    const mutations = this.#before.mutations + this.#changes + 1
+    const outcome = await this.#change({
+      checks: more.checks ?? [],
+      writes: [
+        { op: 'set', table: tables.gcCounters, field: collected.mutations, value: String(mutations) },
+        { op: 'set', table: tables.gcCounters, field: collected.deletions, value: String(this.#before.deletions) },
+        ...(more.writes ?? []),
+        ...this.#leave,
+      ],
+      deletions: again ? 1 : 0,
+    })
+    return outcome.ok ? mutations : undefined
   }
 
   get #leave() {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { keyOf, type Metadata, mapRedisError, tables } from '@flotilla/metadata'
+import { asked, keyOf, type Metadata, tables } from '@flotilla/metadata'
 
 const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
 
@@ -30,12 +30,8 @@ export async function drain(
   run: string,
   count: number,
 ): Promise<string[] | undefined> {
-  try {
-    const keys = [keyOf(namespace, tables.gcRun), keyOf(namespace, tables.gcDirty)] as const
-    return (await scriptsOf(metadata).flotillaGcDrain(...keys, run, count)) ?? undefined
-  } catch (error) {
-    throw mapRedisError(error)
-  }
+  const keys = [keyOf(namespace, tables.gcRun), keyOf(namespace, tables.gcDirty)] as const
+  return (await asked(scriptsOf(metadata).flotillaGcDrain(...keys, run, count))) ?? undefined
 }
 
 /**
@@ -48,12 +44,8 @@ export async function takeChanged(
   mark: string,
   count: number,
 ): Promise<string[] | undefined> {
-  try {
-    const keys = [keyOf(namespace, tables.gcMemory), keyOf(namespace, tables.gcChanged)] as const
-    return (await scriptsOf(metadata).flotillaGcChanged(...keys, mark, count)) ?? undefined
-  } catch (error) {
-    throw mapRedisError(error)
-  }
+  const keys = [keyOf(namespace, tables.gcMemory), keyOf(namespace, tables.gcChanged)] as const
+  return (await asked(scriptsOf(metadata).flotillaGcChanged(...keys, mark, count))) ?? undefined
 }
 
 /**
@@ -73,9 +65,5 @@ export function discharge(
   const names = [tables.gcRun, tables.gcDirty, watchTable, tables.snapshotStores, ...types.map(({ table }) => table)]
   const keys = names.map((table) => keyOf(namespace, table))
   const args = [run, String(stores), ...types.map(({ type }) => type)]
-  return scriptsOf(metadata)
-    .flotillaGcDischarge(keys.length, ...keys, ...args)
-    .catch((error: unknown) => {
-      throw mapRedisError(error)
-    })
+  return asked(scriptsOf(metadata).flotillaGcDischarge(keys.length, ...keys, ...args))
 }

@@ -1,4 +1,5 @@
-import { keyOf, leaseTable, mapRedisError, parseResourceMember, tables } from '@flotilla/metadata'
+import { asked, keyOf, leaseTable, mapRedisError, parseResourceMember, tables } from '@flotilla/metadata'
+import { append } from './append.ts'
 import type { Graph } from './graph.ts'
 import { type GraphObject, parseStore, plainTables, readObject, type SnapshotStore, unreached } from './objects.ts'
 import type { Pace } from './pace.ts'
@@ -10,6 +11,9 @@ const batch = 200
 const containerBatch = 40
 /** Leases whose resources are asked for at once. */
 const leaseBatch = 50
+
+/** Fields of records by where those are: a table, or a store's. */
+type Places = Map<string | SnapshotStore, string[]>
 
 /** Brings the records of a namespace into a graph, and again those that were written meanwhile. */
 export class Survey {
@@ -29,7 +33,6 @@ export class Survey {
 
   /** Reads everything into an empty graph and marks what is reached. */
   async readAll(): Promise<void> {
-    await this.#run.remember()
     await this.#findStores()
     for (const table of plainTables) await this.#scan(table, table === tables.containers ? containerBatch : batch)
     for (const store of this.#graph.stores) await this.#scan(store, batch)
@@ -43,23 +46,16 @@ export class Survey {
    * @returns false when that is not known any more: then everything has to be read, into another graph
    */
   async readChanged(mark: string, now: number): Promise<boolean> {
-    await this.#findStores()
-    const pieces = this.#run.changed(mark)
-    for (let piece = await pieces.next(); ; piece = await pieces.next()) {
-      if (piece.done === true) {
-        if (!piece.value) return false
-        break
-      }
+    for (;;) {
+      const records = await this.#run.takeChanged(mark)
+      if (records === undefined) return false
+      if (records.length === 0) break
       // A record in a new store made that known in the same step, before it could be among the changed.
       await this.#findStores()
-      const places = new Map<string | SnapshotStore, string[]>()
-      for (const record of piece.value) {
-        const at = record.indexOf('\0')
-        const table = record.slice(0, at)
-        const place = this.#graph.storeIn(table) ?? table
-        const fields = places.get(place)
-        if (fields) fields.push(record.slice(at + 1))
-        else places.set(place, [record.slice(at + 1)])
+      const places: Places = new Map()
+      for (const record of records) {
+        const { type: table, id: field } = parseResourceMember(record)
+        append(places, this.#graph.storeIn(table) ?? table, field)
       }
       for (const [place, fields] of places) await this.#readSome(place, fields, () => {})
     }
@@ -134,18 +130,13 @@ export class Survey {
   }
 
   /** Where the records of resources are: of a snapshot, in each of its snapshotter's stores. */
-  #places(members: Iterable<string>): Map<string | SnapshotStore, string[]> {
-    const places = new Map<string | SnapshotStore, string[]>()
-    const add = (place: string | SnapshotStore, id: string) => {
-      const ids = places.get(place)
-      if (ids) ids.push(id)
-      else places.set(place, [id])
-    }
+  #places(members: Iterable<string>): Places {
+    const places: Places = new Map()
     for (const member of members) {
       const { type, id } = parseResourceMember(member)
-      if (plainTables.includes(type)) add(type, id)
+      if (plainTables.includes(type)) append(places, type, id)
       else if (type.startsWith('snapshots/'))
-        for (const store of this.#graph.storesOf(type.slice('snapshots/'.length))) add(store, id)
+        for (const store of this.#graph.storesOf(type.slice('snapshots/'.length))) append(places, store, id)
     }
     return places
   }
@@ -175,16 +166,14 @@ export class Survey {
     const { metadata, namespace } = this.#run
     let open = leases.map((lease) => ({ lease, cursor: '0' }))
     while (open.length > 0) {
-      const asked = open.slice(0, leaseBatch)
+      const some = open.slice(0, leaseBatch)
       const pipeline = metadata.redis.pipeline()
-      for (const { lease, cursor } of asked)
+      for (const { lease, cursor } of some)
         pipeline.sscan(keyOf(namespace, leaseTable(lease.field)), cursor, 'COUNT', batch)
-      const answers = await pipeline.exec().catch((error: unknown) => {
-        throw mapRedisError(error)
-      })
+      const answers = await asked(pipeline.exec())
       this.#pace.fresh()
       const unfinished: typeof open = []
-      for (const [index, { lease }] of asked.entries()) {
+      for (const [index, { lease }] of some.entries()) {
         const [error, answer] = answers?.[index] ?? [new Error('no answer')]
         if (error) throw mapRedisError(error)
         const [cursor, members] = answer as [string, string[]]

@@ -1,4 +1,5 @@
 import { tables } from '@flotilla/metadata'
+import { append } from './append.ts'
 import { Fence } from './fence.ts'
 import type { Graph } from './graph.ts'
 import { type GraphObject, readObject, type SnapshotStore, unreached } from './objects.ts'
@@ -50,11 +51,7 @@ export class Sweep {
   async removeAll(): Promise<void> {
     const garbage = new Map<string, GraphObject[]>()
     for (const object of this.#graph.objects()) {
-      if (object.reach === unreached) {
-        const some = garbage.get(object.table)
-        if (some) some.push(object)
-        else garbage.set(object.table, [object])
-      }
+      if (object.reach === unreached) append(garbage, object.table, object)
       if (this.#pace.spent()) await this.#pace.rest()
     }
     const of = (table: string) => garbage.get(table) ?? []

@@ -1,6 +1,6 @@
 export { addArriving, addBlobNode, arrivingNodes, blobNodes, removeArriving, removeBlobNode } from './blob-nodes.ts'
 export { byBytes } from './byte-order.ts'
-export { type ConnectionOptions, connectRedis, isCluster, mapRedisError, together } from './connection.ts'
+export { asked, type ConnectionOptions, connectRedis, isCluster, mapRedisError, together } from './connection.ts'
 export { maxLabelBytes, validateLabels, withoutEmpty } from './labels.ts'
 export { maskedKey, withMaskedKey } from './mask.ts'
 export {

@@ -58,20 +58,21 @@ local changed = redis.call('EXISTS', KEYS[9]) == 1 and ARGV[#ARGV - 1] == '' and
 -- More than these cost a collector as much as reading everything again, and Redis some megabytes.
 local mostChanged = 50000
 local remembered = { images = 1, content = 1, ingests = 1, containers = 1, leases = 1, sandboxes = 1 }
-local function note(key, field)
+local function note(kind, key, field)
   local name = string.sub(key, #KEYS[9] - #'gc-memory' + 1)
   if not remembered[name] and string.sub(name, 1, 10) ~= 'snapshots:' then return end
-  if field then table.insert(changed, name .. '\0' .. field) else redis.call('DEL', KEYS[9], KEYS[10]) end
+  if kind == 'set' or kind == 'delete' then
+    table.insert(changed, name .. '\0' .. field)
+  elseif kind == 'drop' then
+    redis.call('DEL', KEYS[9], KEYS[10])
+    changed = false
+  end
 end
 
 at = writesAt
 for _ = 1, count() do
   local kind, key, field, value = take(), KEYS[tonumber(take())], take(), take()
-  if changed then
-    if kind == 'set' or kind == 'delete' then note(key, field)
-    elseif kind == 'drop' then note(key)
-    end
-  end
+  if changed then note(kind, key, field) end
   if kind == 'set' then redis.call('HSET', key, field, value)
   elseif kind == 'delete' then redis.call('HDEL', key, field)
   elseif kind == 'add' then redis.call('SADD', key, field)
@@ -86,24 +87,22 @@ end
 
 at = afterLease
 local collecting = redis.call('EXISTS', KEYS[3]) == 1
-local holdsOthers = false
-for _ = 1, count() do
+local joining = count()
+for _ = 1, joining do
   local member = take()
   if leased then
-    holdsOthers = true
     redis.call('SADD', KEYS[8], member)
     if collecting then redis.call('RPUSH', KEYS[4], member) end
   end
 end
-for _ = 1, count() do
+local leaving = count()
+for _ = 1, leaving do
   local member = take()
-  if leased then
-    holdsOthers = true
-    redis.call('SREM', KEYS[8], member)
-  end
+  if leased then redis.call('SREM', KEYS[8], member) end
 end
-if changed and holdsOthers then table.insert(changed, 'leases\0' .. lease) end
-if changed and #changed > 0 and redis.call('EXISTS', KEYS[9]) == 1 then
+
+if changed and leased and joining + leaving > 0 then table.insert(changed, 'leases\0' .. lease) end
+if changed and #changed > 0 then
   for _, record in ipairs(changed) do redis.call('SADD', KEYS[10], record) end
   if redis.call('SCARD', KEYS[10]) > mostChanged then redis.call('DEL', KEYS[9], KEYS[10]) end
 end
