@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { keyOf, type Metadata, mapRedisError, tables } from '@flotilla/metadata'
 
 /** Records read at a time: some megabytes of specs, a few milliseconds of decoding. */
@@ -13,8 +14,19 @@ export async function* containerPages(metadata: Metadata, namespace: string): As
   })
   // Identifiers are ASCII, so the order of their characters is that of their bytes.
   ids.sort()
-  for (let at = 0; at < ids.length; at += pageSize) {
-    const records = await metadata.getMany(namespace, tables.containers, ids.slice(at, at + pageSize))
+  const ask = (at: number) => {
+    const answer = metadata.getMany(namespace, tables.containers, ids.slice(at, at + pageSize))
+    // It may fail while the caller is at the page before, or never comes back for it.
+    answer.catch(() => {})
+    return answer
+  }
+  let coming = ask(0)
+  for (let at = pageSize; at - pageSize < ids.length; at += pageSize) {
+    const records = await coming
+    // The store gets the next page ready while the caller works on this one.
+    coming = ask(at)
+    // That leaves at the end of this turn; and without turns a large table that is in memory would keep all others waiting.
+    await setImmediate()
     yield records.filter((bytes) => bytes !== undefined)
   }
 }

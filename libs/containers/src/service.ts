@@ -59,7 +59,8 @@ export function createContainersService(deps: ContainersDeps): ServiceOf<Contain
     },
 
     async *listStream({ filters }, call) {
-      for await (const page of selected(filters, call)) yield* page
+      // One by one: `yield*` would make each wait for three promises more.
+      for await (const page of selected(filters, call)) for (const answer of page) yield answer
     },
 
     async create(request, call) {

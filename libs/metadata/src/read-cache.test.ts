@@ -55,6 +55,34 @@ describe('records of a store that nobody else writes to', () => {
     expect(await get('b')).toBe(undefined)
   })
 
+  it('come from memory when many are asked for, and only those that are not there from the store', async () => {
+    const calls = async () => {
+      const stats = await metadata.redis.info('commandstats')
+      return Number(/cmdstat_hmget:calls=(\d+)/.exec(stats)?.[1] ?? 0)
+    }
+    const fields = Array.from({ length: 100 }, (_, index) => `field ${index}`)
+    for (const field of fields.slice(0, 50)) await set(field, '1')
+    const expected = fields.map((_, index) => (index < 50 ? Buffer.from('1') : undefined))
+    const many = () => metadata.getMany('ns', table, fields)
+    expect(await many()).toEqual(expected)
+    for (const field of fields) await get(field)
+    const before = await calls()
+    expect(await many()).toEqual(expected)
+    expect((await calls()) - before).toBe(0)
+    await set('field 7', '2')
+    await set('field 70', '3')
+    expect(await many()).toEqual(expected.with(7, Buffer.from('2')).with(70, Buffer.from('3')))
+    expect((await calls()) - before).toBe(1)
+    // A change that was sent and not answered is not hidden by what was in memory.
+    const changing = set('field 8', '4')
+    // It is sent in this turn.
+    await new Promise(setImmediate)
+    expect((await many())[8]).toEqual(Buffer.from('4'))
+    await changing
+    await metadata.transact('ns', { writes: [{ op: 'drop', table }] })
+    expect(await many()).toEqual(fields.map(() => undefined))
+  })
+
   it('of tables that scripts change by themselves are read each time', async () => {
     const before = await asked()
     for (let time = 0; time < 5; time++) await metadata.get('ns', tables.namespace, 'record')

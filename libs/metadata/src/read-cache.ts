@@ -57,12 +57,7 @@ export class ReadCache {
   ): Promise<Buffer | undefined> {
     if (!this.#trusted || this.#dropping > 0 || !isKept(table)) return await ask()
     const key = keyOf(namespace, table, field)
-    if (this.#records.has(key)) {
-      const record = this.#records.get(key)
-      this.#records.delete(key)
-      this.#records.set(key, record)
-      return record
-    }
+    if (this.#records.has(key)) return this.#used(key)
     if (this.#changing.has(key)) return await ask()
     const reading = { clean: true }
     const others = this.#reading.get(key) ?? new Set()
@@ -75,6 +70,31 @@ export class ReadCache {
       others.delete(reading)
       if (others.size === 0) this.#reading.delete(key)
     }
+  }
+
+  /**
+   * Records, in the order of their fields: from memory, and by one `ask` for those that are not there. What it gives is
+   * not kept: one walk through a large table would drive out what is read again and again.
+   */
+  async getMany(
+    namespace: string,
+    table: string,
+    fields: readonly string[],
+    ask: (fields: readonly string[]) => Promise<Array<Buffer | undefined>>,
+  ): Promise<Array<Buffer | undefined>> {
+    if (!this.#trusted || this.#dropping > 0 || !isKept(table)) return await ask(fields)
+    const missing: string[] = []
+    const places: number[] = []
+    const records = fields.map((field, place) => {
+      const key = keyOf(namespace, table, field)
+      if (this.#records.has(key)) return this.#records.get(key)
+      missing.push(field)
+      places.push(place)
+      return undefined
+    })
+    if (missing.length === 0) return records
+    for (const [index, record] of (await ask(missing)).entries()) records[places[index] ?? 0] = record
+    return records
   }
 
   /** Makes a change; everything that it writes is read from the store until its outcome is known. */
@@ -114,6 +134,14 @@ export class ReadCache {
     this.#records.clear()
     this.#bytes = 0
     for (const readings of this.#reading.values()) for (const reading of readings) reading.clean = false
+  }
+
+  /** A record that is in memory, from now on the one used last. */
+  #used(key: string): Buffer | undefined {
+    const record = this.#records.get(key)
+    this.#records.delete(key)
+    this.#records.set(key, record)
+    return record
   }
 
   #keep(key: string, record: Buffer | undefined): void {

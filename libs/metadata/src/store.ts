@@ -242,8 +242,11 @@ export async function createMetadata(options: MetadataOptions): Promise<Metadata
       if (fields.length === 0) return []
       if (cache && fields.length <= fewFields)
         return await Promise.all(fields.map((field) => get(namespace, table, field)))
-      const values = await asked(redis.hmgetBuffer(keyOf(namespace, table), ...fields))
-      return values.map((value) => value ?? undefined)
+      const ask = async (some: readonly string[]) => {
+        const values = await asked(redis.hmgetBuffer(keyOf(namespace, table), ...some))
+        return values.map((value) => value ?? undefined)
+      }
+      return await (cache ? cache.getMany(namespace, table, fields, ask) : ask(fields))
     },
     async all(namespace, table) {
       const flat = (await asked(redis.callBuffer('HGETALL', keyOf(namespace, table)))) as Buffer[]

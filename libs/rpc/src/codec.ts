@@ -6,7 +6,8 @@ import { storedBytes } from './stored-answer.ts'
 export interface Codec {
   requestSerialize: (value: unknown) => Buffer
   requestDeserialize: (bytes: Buffer) => unknown
-  responseSerialize: (value: unknown) => Buffer
+  /** As pieces where the larger part is at hand. */
+  responseSerialize: (value: unknown) => Buffer | readonly Buffer[]
   responseDeserialize: (bytes: Buffer) => unknown
 }
 

@@ -1,6 +1,6 @@
 import { internal, type RpcError, resourceExhausted, status, toRpcError } from './errors.ts'
 import type { GrpcHeaders } from './grpc-headers.ts'
-import type { FramedBytes } from './http2/framed-bytes.ts'
+import { FramedBytes } from './http2/framed-bytes.ts'
 import { errorCode } from './http2/frames.ts'
 import { type Field, headerBlock } from './http2/hpack.ts'
 import type { Stream, StreamTaker } from './http2/stream.ts'
@@ -102,22 +102,15 @@ export class IncomingCall implements StreamTaker {
    * Sends a message; false when the next one should wait until it is drained. RESOURCE_EXHAUSTED when too much waits for
    * a client that does not take what it asked for.
    */
-  write(message: Buffer | FramedBytes): boolean {
+  write(message: Buffer | readonly Buffer[] | FramedBytes): boolean {
     if (this.#finished) return true
-    const size = Buffer.isBuffer(message) ? message.length : message.left
+    const size = message instanceof FramedBytes ? message.left : bytesIn(message)
     if (this.#stream.connection.unsent + size > maxUnsentBytes)
       throw resourceExhausted(`more than ${maxUnsentBytes} bytes of answers wait for their client to take them`)
     this.#open()
-    if (!Buffer.isBuffer(message)) {
-      this.#stream.write(message)
-      return this.#stream.unsent === 0
-    }
-    const bytes = Buffer.allocUnsafe(prefixBytes + (message.length < 4096 ? message.length : 0))
-    bytes[0] = 0
-    bytes.writeUInt32BE(message.length, 1)
-    if (bytes.length > prefixBytes) message.copy(bytes, prefixBytes)
-    this.#stream.write(bytes)
-    if (bytes.length === prefixBytes && message.length > 0) this.#stream.write(message)
+    if (message instanceof FramedBytes) this.#stream.write(message)
+    else if (Buffer.isBuffer(message)) this.#stream.write(prefixOf(size), message)
+    else this.#stream.write(prefixOf(size), ...message)
     return this.#stream.unsent === 0
   }
 
@@ -206,4 +199,16 @@ function escaped(message: string): string {
   return Buffer.from(message)
     .toString('latin1')
     .replace(/[^ -$&-~]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`)
+}
+
+function prefixOf(size: number): Buffer {
+  const prefix = Buffer.allocUnsafe(prefixBytes)
+  prefix[0] = 0
+  prefix.writeUInt32BE(size, 1)
+  return prefix
+}
+
+/** Bytes of a message in one piece or several. */
+export function bytesIn(message: Buffer | readonly Buffer[]): number {
+  return Buffer.isBuffer(message) ? message.length : message.reduce((sum, piece) => sum + piece.length, 0)
 }

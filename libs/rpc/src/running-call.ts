@@ -99,7 +99,10 @@ export class RunningCall implements CallTaker {
   }
 
   /** Sends answers as fast as the client takes them. Rejects when the call was cut. */
-  async send(answers: AsyncIterable<unknown>, encode: (answer: unknown) => Buffer | FramedBytes): Promise<void> {
+  async send(
+    answers: AsyncIterable<unknown>,
+    encode: (answer: unknown) => Buffer | readonly Buffer[] | FramedBytes,
+  ): Promise<void> {
     const iterator = answers[Symbol.asyncIterator]()
     const { signal } = this.call
     let finished = false

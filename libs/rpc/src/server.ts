@@ -21,7 +21,7 @@ import {
 } from './errors.ts'
 import { grpcHeaders } from './grpc-headers.ts'
 import { Connection, maxStreams } from './http2/connection.ts'
-import { IncomingCall } from './incoming-call.ts'
+import { bytesIn, IncomingCall } from './incoming-call.ts'
 import { bindServer } from './listen.ts'
 import { maxMessageBytes } from './message-reader.ts'
 import { RunningCall } from './running-call.ts'
@@ -309,9 +309,10 @@ function decoded(codec: Codec, bytes: Buffer): unknown {
   }
 }
 
-function sized(message: Buffer): Buffer {
-  if (message.length <= maxMessageBytes) return message
-  throw resourceExhausted(`grpc: trying to send message larger than max (${message.length} vs. ${maxMessageBytes})`)
+function sized<T extends Buffer | readonly Buffer[]>(message: T): T {
+  const size = bytesIn(message)
+  if (size <= maxMessageBytes) return message
+  throw resourceExhausted(`grpc: trying to send message larger than max (${size} vs. ${maxMessageBytes})`)
 }
 
 function settledWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {

@@ -1,28 +1,51 @@
-import { BulkWriter } from './bulk-writer.ts'
 import type { WireType } from './service.ts'
 
-const stored = new WeakMap<object, Buffer>()
 const encodings = new WeakMap<object, Buffer>()
 
 /** Field 1, with a length. */
 const tag = 0x0a
 
+/** One for each name of a field: objects whose properties are made with the same functions have one shape. */
+const properties = new Map<string, PropertyDescriptor>()
+
+/** See {@link storedAnswer}. */
+class StoredAnswer<T> {
+  readonly #type: WireType<T>
+  readonly #bytes: Buffer
+  #message: T | undefined
+
+  constructor(field: string, type: WireType<T>, bytes: Buffer) {
+    this.#type = type
+    this.#bytes = bytes
+    let property = properties.get(field)
+    if (property === undefined) {
+      property = { enumerable: true, get: messageOf }
+      properties.set(field, property)
+    }
+    Object.defineProperty(this, field, property)
+  }
+
+  message(): T {
+    this.#message ??= this.#type.decode(this.#bytes)
+    return this.#message
+  }
+
+  static bytesOf(answer: object): Buffer | undefined {
+    return #bytes in answer ? answer.#bytes : undefined
+  }
+}
+
+function messageOf(this: StoredAnswer<unknown>): unknown {
+  return this.message()
+}
+
 /**
  * An answer whose only field, of number 1, is a message whose bytes are at hand, as in `GetContainerResponse`. A server
  * sends the bytes as they are; they are decoded when somebody in this process looks at the field. A changed copy is
- * encoded as usual; the message itself must not be changed.
+ * encoded as usual; the message itself must not be changed, and neither must the bytes.
  */
 export function storedAnswer<K extends string, T>(field: K, type: WireType<T>, bytes: Buffer): Record<K, T> {
-  let message: T | undefined
-  const answer = Object.defineProperty({}, field, {
-    enumerable: true,
-    get: () => {
-      message ??= type.decode(bytes)
-      return message
-    },
-  }) as Record<K, T>
-  stored.set(answer, bytes)
-  return answer
+  return new StoredAnswer(field, type, bytes) as unknown as Record<K, T>
 }
 
 /**
@@ -35,10 +58,24 @@ export function decodedAnswer<T extends object>(type: WireType<T>, bytes: Buffer
   return message
 }
 
-/** The bytes of an answer that {@link storedAnswer} or {@link decodedAnswer} made; undefined for all others. */
-export function storedBytes(answer: unknown): Buffer | undefined {
+/**
+ * The bytes of an answer that {@link storedAnswer} or {@link decodedAnswer} made, without a copy of those that it was
+ * made of; undefined for all others.
+ */
+export function storedBytes(answer: unknown): readonly Buffer[] | undefined {
   if (typeof answer !== 'object' || answer === null) return undefined
-  const bytes = stored.get(answer)
-  if (bytes === undefined) return encodings.get(answer)
-  return new BulkWriter().uint32(tag).bytes(bytes).finish()
+  const bytes = StoredAnswer.bytesOf(answer)
+  if (bytes !== undefined) return [fieldHead(bytes.length), bytes]
+  const encoding = encodings.get(answer)
+  return encoding && [encoding]
+}
+
+function fieldHead(length: number): Buffer {
+  const head = Buffer.allocUnsafe(6)
+  let at = 0
+  head[at++] = tag
+  let left = length
+  for (; left > 0x7f; left >>>= 7) head[at++] = (left & 0x7f) | 0x80
+  head[at++] = left
+  return head.subarray(0, at)
 }

@@ -8,13 +8,14 @@ import { buffer } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
 import {
   ContentDefinition,
+  Info,
   InfoRequest,
   InfoResponse,
   ReadContentResponse,
   WriteContentRequest,
 } from '@flotilla/api/containerd/services/content/v1/content'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { createRpcServer, invalidArgument, type RpcServer, type ServiceOf } from '../index.ts'
+import { createRpcServer, invalidArgument, type RpcServer, type ServiceOf, storedAnswer } from '../index.ts'
 import { frame, greeting, message, requestBlock } from '../testing/raw-client.ts'
 
 type Content = ServiceOf<typeof ContentDefinition>
@@ -98,6 +99,21 @@ it('keeps to a window of one byte, and shares it between calls', async () => {
   })
   const one = message(InfoResponse.encode(InfoResponse.fromPartial({ info: { digest: 'x'.repeat(2_000) } })).finish())
   expect(await Promise.all(calls)).toEqual([one.length, one.length, one.length])
+})
+
+it('keeps no large memory for a small answer that waits for its window', async () => {
+  const encoding = Buffer.from(Info.encode(Info.fromPartial({ digest: 'x'.repeat(100) })).finish())
+  const large = Buffer.alloc(64 * 1024)
+  const bytes = large.subarray(0, encoding.copy(large))
+  await serve({ info: async () => storedAnswer('info', Info, bytes) })
+  const made = session({ initialWindowSize: 0 })
+  const stream = request(made, 'Info')
+  stream.end(info)
+  await once(stream, 'response')
+  // What was kept would change with it.
+  large.fill(0)
+  made.settings({ initialWindowSize: 65_535 })
+  expect((await buffer(stream)).subarray(-encoding.length)).toEqual(encoding)
 })
 
 it('sends no more than a client reads, and goes on when it does', async () => {

@@ -3,6 +3,9 @@ import type { FramedBytes } from './framed-bytes.ts'
 import { errorCode } from './frames.ts'
 import { ReceiveWindow, type WindowOpener, type WindowPool } from './receive-window.ts'
 
+/** Bytes below which a piece is copied rather than kept where it is. */
+const smallBytes = 4096
+
 /** Told of what becomes of a stream. */
 export interface StreamTaker {
   /** Bytes from the client, which are not the taker's to keep; the last of them when `ended`. */
@@ -54,12 +57,25 @@ export class Stream implements WindowOpener {
     if (!this.#done) this.#connection.sendHeaders(this, block, false)
   }
 
-  /** Sends bytes after what was sent before. */
-  write(bytes: Buffer | FramedBytes): void {
+  /** Sends bytes after what was sent before, pieces in one frame as far as they fit. */
+  write(...pieces: readonly (Buffer | FramedBytes)[]): void {
     if (this.#done) return
-    this.#unsent.push(bytes)
-    this.#countUnsent(Buffer.isBuffer(bytes) ? bytes.length : bytes.left)
+    for (const bytes of pieces) {
+      const size = Buffer.isBuffer(bytes) ? bytes.length : bytes.left
+      if (size === 0) continue
+      this.#unsent.push(bytes)
+      this.#countUnsent(size)
+    }
     this.#connection.sendData(this)
+    if (this.#unsentBytes > 0) this.#ownSmall(pieces.length)
+  }
+
+  /** Copies small ones of the last pieces: they may wait for long, and be parts of a large memory that they would keep. */
+  #ownSmall(last: number): void {
+    for (let at = Math.max(0, this.#unsent.length - last); at < this.#unsent.length; at++) {
+      const piece = this.#unsent[at]
+      if (Buffer.isBuffer(piece) && piece.length < smallBytes) this.#unsent[at] = Buffer.from(piece)
+    }
   }
 
   /** Ends the answer, once the data before is out, with these headers. */
