@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import { keyOf, type Metadata, mapRedisError, tables } from '@flotilla/metadata'
+import { asked, keyOf, type Metadata, tables } from '@flotilla/metadata'
 
 /** Records read at a time: some megabytes of specs, a few milliseconds of decoding. */
 const pageSize = 200
@@ -9,9 +9,7 @@ const pageSize = 200
  * meanwhile are left out.
  */
 export async function* containerPages(metadata: Metadata, namespace: string): AsyncGenerator<Buffer[]> {
-  const ids = await metadata.redis.hkeys(keyOf(namespace, tables.containers)).catch((error: unknown) => {
-    throw mapRedisError(error)
-  })
+  const ids = await asked(metadata.redis.hkeys(keyOf(namespace, tables.containers)))
   // Identifiers are ASCII, so the order of their characters is that of their bytes.
   ids.sort()
   const ask = (at: number) => {

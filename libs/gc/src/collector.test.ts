@@ -17,7 +17,7 @@ import { type CollectorDeps, createCollector } from './collector.ts'
 import { Cycle } from './cycle.ts'
 import { contentTrashTable } from './removal.ts'
 import { RunLost } from './run.ts'
-import { intervalAfter } from './schedule.ts'
+import { intervalAfter, Schedule } from './schedule.ts'
 import { withStore } from './testing/store.ts'
 import { digestNumber, World } from './testing/world.ts'
 
@@ -118,6 +118,12 @@ const logger = { debug: () => {}, warn: (_: object, message: string) => void war
 const collectorOf = (nodes: Nodes, settings: Partial<typeof never> = {}, store = metadata) =>
   createCollector({ metadata: store, ...nodes.deps, settings: { ...never, ...settings }, logger })
 const call = makeCall()
+
+/** Changes so many records, all of which are gone afterwards. */
+const change = (count: number) =>
+  metadata.transact(namespace, {
+    writes: Array.from({ length: count }, (_, n) => ({ op: 'delete', table: tables.images, field: `image ${n}` })),
+  })
 const nothing = { images: 0, content: 0, snapshots: 0, ingests: 0, leases: 0 }
 
 describe('collect', () => {
@@ -448,6 +454,32 @@ describe('by itself', () => {
     expect(await cycle.isDue(never, true)).toBe(due)
     await cycle.run(true)
     expect(await cycle.isDue(never, true)).toBe(false)
+  })
+
+  test.each([
+    ['too few', 16_383, never, false],
+    ['many', 16_384, never, true],
+    ['many, which shall not matter,', 16_384, { ...never, mutationThreshold: 0 }, false],
+  ])('%s changed records between two checks: due or not', async (_, changes, settings, due) => {
+    const cycle = new Cycle(metadata, new Nodes().deps, logger, new AbortController().signal)
+    await world.content(digestNumber(1))
+    await cycle.run(true)
+    await change(changes)
+    expect(await cycle.isDue(settings, false)).toBe(due)
+    await cycle.run(false)
+    expect(await cycle.isDue(settings, false)).toBe(false)
+  })
+
+  test('looks for many changes between two checks that are far apart', async () => {
+    let runs = 0
+    const schedule = new Schedule({
+      settings: { ...never, pauseThreshold: 0.0001 },
+      run: async () => ({ length: ++runs, answer: runs, failure: undefined }),
+      due: async (atCheck) => !atCheck,
+    })
+    expect(await schedule.next(new AbortController().signal)).toBe(1)
+    await until('a run of its own', () => runs > 1)
+    await schedule.stop(new Error('the test is over'))
   })
 
   test('what was kept only because it was written meanwhile makes another run due', async () => {

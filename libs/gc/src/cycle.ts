@@ -15,6 +15,11 @@ export interface CollectorLogger {
 
 /** Milliseconds between two tries of what a node could not do. */
 const retryEvery = 30_000
+/**
+ * Records changed since the last run from which on the next is due: they take it some 0.3 s, and long before it comes to
+ * more than a store notes, the graph is up to date again.
+ */
+const manyChanges = 16_384
 /** Milliseconds between two tries while another process collects the same namespace. */
 const turnPoll = 50
 
@@ -123,6 +128,11 @@ export class Cycle {
 
   /** Whether enough was written since the last run, or something left undone is to be tried again. */
   async isDue(settings: ScheduleSettings, atCheck: boolean): Promise<boolean> {
+    const crowded = settings.mutationThreshold > 0 ? await this.#crowded() : []
+    if (!atCheck && settings.deletionThreshold === 0) {
+      this.#due = new Set(crowded)
+      return crowded.length > 0
+    }
     const names = await this.#metadata.namespaceNames()
     const counters = await readCounters(this.#metadata, names)
     const due = names.filter((name, index) => {
@@ -139,10 +149,17 @@ export class Cycle {
         (expiry !== undefined && Number.isFinite(expiry) && Date.now() > expiry)
       )
     })
-    this.#due = new Set(due)
-    if (due.length > 0) return true
+    this.#due = new Set(due).union(new Set(crowded))
+    if (this.#due.size > 0) return true
     if (!atCheck || Date.now() < this.#retryAt) return false
     return this.#unfinished.size > 0 || (await this.#disks.isOwing())
+  }
+
+  /** Namespaces whose graph is remembered, but soon not worth much any more. */
+  async #crowded(): Promise<string[]> {
+    const names = [...this.#memories.keys()]
+    const sizes = await Promise.all(names.map((name) => this.#metadata.size(name, tables.gcChanged)))
+    return names.filter((_, index) => (sizes[index] ?? 0) >= manyChanges)
   }
 
   /** Whether one of these namespaces was itself deleted: its ingests went with it. */

@@ -26,7 +26,10 @@ export interface ScheduleOptions<T> {
   readonly settings: ScheduleSettings
   /** @param asked whether someone waits for it */
   readonly run: (asked: boolean) => Promise<Outcome<T>>
-  /** Whether a run is due: at a check, or, between two checks, for more deletions than the threshold. */
+  /**
+   * Whether a run is due: at a check, or, between two checks, for more deletions than the threshold or more changes than
+   * a collector wants to read at once.
+   */
   readonly due: (atCheck: boolean) => Promise<boolean>
 }
 
@@ -35,8 +38,8 @@ const shortestRun = 5
 const defaultInterval = 1_000
 /** Milliseconds that are added before the next check after a failure. */
 const failurePenalty = 1_000
-/** Milliseconds between two looks at the number of deletions, when that alone can start a run. */
-const deletionsPoll = 100
+/** Milliseconds between two looks at the number of deletions, when that alone can start a run, and else. */
+const [deletionsPoll, changesPoll] = [100, 1_000]
 /**
  * Milliseconds that a check is never further off. A run holds up no other call here, as it does in containerd; a few that
  * were slow, since a store was away or the machine busy, shall not keep deleted things on the disk for minutes.
@@ -153,11 +156,12 @@ export class Schedule<T> {
   async #sleep(): Promise<'check' | 'asked' | 'poll'> {
     if (this.#callers.length > 0) return 'asked'
     const left = Math.max(0, this.#nextCheck - performance.now())
-    const polling = this.#options.settings.deletionThreshold > 0 && left > deletionsPoll
+    const poll = this.#options.settings.deletionThreshold > 0 ? deletionsPoll : changesPoll
+    const polling = left > poll
     let timer: NodeJS.Timeout | undefined
     await new Promise<void>((resolve) => {
       this.#wake = resolve
-      timer = setTimeout(resolve, polling ? deletionsPoll : left)
+      timer = setTimeout(resolve, polling ? poll : left)
     })
     clearTimeout(timer)
     this.#wake = undefined

@@ -64,14 +64,14 @@ function rewritten(blob: Blob, change: (text: string) => string): Blob {
 const digests = (...blobs: ReadonlyArray<{ readonly digest: string }>) => blobs.map(({ digest }) => digest).sort()
 const lines = (text: string) => text.split('\n').filter((line) => line !== '')
 
+// ctr draws no more once its call is answered, and on a busy machine has not drawn the last of what it was told by then:
+// that something is saved or completed is for the tests of libs/transfer.
 suite(
   'transfer',
   ({ test }) => {
     test('pull fetches, unpacks, shows its parts as a tree, and the image runs', async ({ ctr }) => {
       const { reference, image } = await sharedImage()
       const printed = await ctr('images', 'pull', '--plain-http', reference)
-      expect(printed).toContain('Completed pull from OCI Registry')
-      expect(printed).toMatch(new RegExp(`${reference}\\s+saved`))
       const short = (digest: string) => digest.slice('sha256:'.length).slice(0, 12)
       for (const [kind, blob] of [
         ['index', image.target],
@@ -138,7 +138,7 @@ suite(
         expect(await ctr('content', 'get', small.config.digest)).toBe(small.config.bytes.toString())
         await ctr('images', 'tag', reference, `${registry.host}/other/hello:2`)
         const printed = await ctr('images', 'push', ...transport, ...user, `${registry.host}/other/hello:2`)
-        expect(printed).toContain('Completed push to OCI Registry')
+        expect(printed).toMatch(/other\/hello:2\s+push(ing|ed) content/)
         const headers = { accept: small.manifest.mediaType }
         const there = await registry.request('/v2/other/hello/manifests/2', { headers })
         expect(there.body.equals(small.manifest.bytes)).toBe(true)
@@ -184,8 +184,7 @@ suite(
     test('an OCI archive is imported, unpacked and runs', async ({ ctr, world }) => {
       const image = await buildImage({ index: true })
       writeFileSync(world.join('oci.tar'), await ociArchive(image, 'example.test/box:2'))
-      const printed = await ctr('images', 'import', world.join('oci.tar'))
-      expect(printed).toMatch(/example\.test\/box:2\s+saved/)
+      await ctr('images', 'import', world.join('oci.tar'))
       expect(rowsOf(await ctr('images', 'ls'))[0]?.slice(0, 3)).toEqual([
         'example.test/box:2',
         image.target.mediaType,
