@@ -4,7 +4,7 @@ import { type Metadata, tables } from '@flotilla/metadata'
 import { nodeAway, RpcError, toRpcError, unknown } from '@flotilla/rpc'
 import { type Collected, collectNamespace, type Memory } from './collect-namespace.ts'
 import { Disks, type Nodes, type Note } from './disks.ts'
-import { type Counters, readCounters } from './run.ts'
+import { type Counters, countChanged, readCounters } from './run.ts'
 import type { Outcome, ScheduleSettings } from './schedule.ts'
 import { nothingRemoved } from './sweep.ts'
 
@@ -158,8 +158,8 @@ export class Cycle {
   /** Namespaces whose graph is remembered, but soon not worth much any more. */
   async #crowded(): Promise<string[]> {
     const names = [...this.#memories.keys()]
-    const sizes = await Promise.all(names.map((name) => this.#metadata.size(name, tables.gcChanged)))
-    return names.filter((_, index) => (sizes[index] ?? 0) >= manyChanges)
+    const changed = await countChanged(this.#metadata, names)
+    return names.filter((_, index) => (changed[index] ?? 0) >= manyChanges)
   }
 
   /** Whether one of these namespaces was itself deleted: its ingests went with it. */

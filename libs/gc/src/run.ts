@@ -26,13 +26,8 @@ export interface Counters {
 /** Reads the counters of many namespaces in one go. */
 export async function readCounters(metadata: Metadata, namespaces: readonly string[]): Promise<Counters[]> {
   const fields = ['mutations', 'deletions', collected.mutations, collected.deletions]
-  const answers = await together(
-    metadata.redis,
-    namespaces.map((namespace) => ['hmget', keyOf(namespace, tables.gcCounters), ...fields] as const),
-  )
-  return namespaces.map((_, index) => {
-    const [error, values] = answers[index] ?? [new Error('no answer')]
-    if (error) throw mapRedisError(error)
+  const answers = await ofEach(metadata, namespaces, 'hmget', tables.gcCounters, fields)
+  return answers.map((values) => {
     const [mutations, deletions, collectedMutations, collectedDeletions] = (values as Array<string | null>).map(Number)
     return {
       mutations: mutations ?? 0,
@@ -40,6 +35,29 @@ export async function readCounters(metadata: Metadata, namespaces: readonly stri
       collectedMutations: collectedMutations ?? 0,
       collectedDeletions: collectedDeletions ?? 0,
     }
+  })
+}
+
+/** How many records of each of many namespaces changed since a collector remembers them, as far as that is noted. */
+export async function countChanged(metadata: Metadata, namespaces: readonly string[]): Promise<number[]> {
+  return (await ofEach(metadata, namespaces, 'scard', tables.gcChanged)).map(Number)
+}
+
+/** The answers to a command about the same table of many namespaces. */
+async function ofEach(
+  metadata: Metadata,
+  namespaces: readonly string[],
+  command: string,
+  table: string,
+  args: readonly string[] = [],
+): Promise<unknown[]> {
+  const answers = await together(
+    metadata.redis,
+    namespaces.map((namespace) => [command, keyOf(namespace, table), ...args] as const),
+  )
+  return answers.map(([error, answer]) => {
+    if (error) throw mapRedisError(error)
+    return answer
   })
 }
 
