@@ -1,7 +1,7 @@
 import { fstatSync, read } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { pipeline } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { detectCompression, magicLength } from '@flotilla/oci/compression'
@@ -11,19 +11,26 @@ const pieces = { least: 256 * 1024, most: 512 * 1024 }
 
 /**
  * Bytes of the memory that a decompressor fills, at least and at most, and for what has no known size. It hands on what it
- * has made of each piece that was read, and again where this memory ends. While a chunk is written the next is made: they
- * should be of one size, so of a large layer this is much more than a piece becomes. Small ones do not pay for it; of them
+ * has made of each piece that was read, and again where this memory ends. Small layers do not pay for much; of them
  * several are unpacked beside each other.
  */
-const rooms = { least: 256 * 1024, most: 16 * 1024 * 1024, unknown: 1024 * 1024 }
+const rooms = { least: 256 * 1024, most: 2 * 1024 * 1024, unknown: 1024 * 1024 }
+
+/**
+ * Chunks that a decompressor may be ahead: large files and small ones take so different a time to write that with one
+ * chunk ahead now it waits and now its user. With the two in use these are at most 20 MiB.
+ */
+const ahead = 8
+
+/** Bytes that are used at a time; see `decompress`. */
+const slice = 256 * 1024
 
 const within = (value: number, { least, most }: { readonly least: number; readonly most: number }) =>
   Math.min(Math.max(Math.ceil(value), least), most)
 
 /** For a layer of so many bytes as it is stored; 0 when that is not known. */
 function sizesFor(bytes: number): { readonly piece: number; readonly room: number } {
-  const room = bytes === 0 ? rooms.unknown : within(bytes / 4, rooms)
-  return { piece: within(room / 32, pieces), room }
+  return { piece: within(bytes / 128, pieces), room: bytes === 0 ? rooms.unknown : within(bytes / 4, rooms) }
 }
 
 export interface LayerSource {
@@ -38,7 +45,8 @@ export interface LayerSource {
 
 /**
  * The uncompressed bytes of a layer, in chunks. Reading and decompressing go on on other threads while a chunk is used,
- * and at most a few chunks wait. When this has ended, nothing reads the descriptor any more.
+ * and at most so many wait, see `ahead`. Bytes are valid until the next chunk is asked for. When this has ended, nothing
+ * reads the descriptor any more.
  */
 export async function* openLayer({ from, compression }: LayerSource, signal: AbortSignal): AsyncGenerator<Buffer> {
   await using file = 'path' in from ? await open(from.path, 'r') : undefined
@@ -118,20 +126,47 @@ async function* withStart(start: Buffer, rest: AsyncGenerator<Buffer>): AsyncGen
   yield* rest
 }
 
+/**
+ * A decompressor works on another thread, but is given its next piece, and what it made is taken from it, on this one,
+ * where the user of a chunk lets nothing else happen: between slices there is a turn for both.
+ */
 async function* decompress(
   input: AsyncGenerator<Buffer>,
   compression: 'gzip' | 'zstd',
   room: number,
 ): AsyncGenerator<Buffer> {
-  const options = { chunkSize: room, highWaterMark: 4 * pieces.most }
+  const options = {
+    chunkSize: room,
+    writableHighWaterMark: 4 * pieces.most,
+    // Chunks are counted: what waits as bytes would be copied together.
+    readableObjectMode: true,
+    readableHighWaterMark: ahead,
+  }
   const stream = compression === 'gzip' ? createGunzip(options) : createZstdDecompress(options)
   // Its failure reaches the reader below: whichever of the two ends badly destroys the other.
   pipeline(input, stream, () => {})
   try {
-    for await (const chunk of stream) yield chunk as Buffer
+    for await (const chunk of usedOnce(stream))
+      for (let at = 0; at < chunk.length; at += slice) {
+        if (at > 0) await turn()
+        yield chunk.subarray(at, at + slice)
+      }
   } catch (error) {
     throw new Error(`${compression}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   } finally {
     stream.destroy()
+  }
+}
+
+/**
+ * The chunks of a decompressor, which fills one memory after the other. One that is used up is freed at once and taken
+ * again for a later one: left to the collector they become many megabytes, and new pages of the kernel all the time.
+ */
+async function* usedOnce(chunks: AsyncIterable<Buffer<ArrayBuffer>>): AsyncGenerator<Buffer> {
+  let used: ArrayBuffer | undefined
+  for await (const chunk of chunks) {
+    if (chunk.buffer !== used) used?.transfer(0)
+    used = chunk.buffer
+    yield chunk
   }
 }
