@@ -1,3 +1,4 @@
+import { BulkWriter } from './bulk-writer.ts'
 import type { WireType } from './service.ts'
 
 const encodings = new WeakMap<object, Buffer>()
@@ -65,17 +66,7 @@ export function decodedAnswer<T extends object>(type: WireType<T>, bytes: Buffer
 export function storedBytes(answer: unknown): readonly Buffer[] | undefined {
   if (typeof answer !== 'object' || answer === null) return undefined
   const bytes = StoredAnswer.bytesOf(answer)
-  if (bytes !== undefined) return [fieldHead(bytes.length), bytes]
+  if (bytes !== undefined) return [new BulkWriter().uint32(tag).uint32(bytes.length).finish(), bytes]
   const encoding = encodings.get(answer)
   return encoding && [encoding]
-}
-
-function fieldHead(length: number): Buffer {
-  const head = Buffer.allocUnsafe(6)
-  let at = 0
-  head[at++] = tag
-  let left = length
-  for (; left > 0x7f; left >>>= 7) head[at++] = (left & 0x7f) | 0x80
-  head[at++] = left
-  return head.subarray(0, at)
 }
