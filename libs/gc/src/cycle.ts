@@ -129,13 +129,18 @@ export class Cycle {
   /** Whether enough was written since the last run, or something left undone is to be tried again. */
   async isDue(settings: ScheduleSettings, atCheck: boolean): Promise<boolean> {
     const crowded = settings.mutationThreshold > 0 ? await this.#crowded() : []
-    if (!atCheck && settings.deletionThreshold === 0) {
-      this.#due = new Set(crowded)
-      return crowded.length > 0
-    }
+    const written = atCheck || settings.deletionThreshold > 0 ? await this.#written(settings, atCheck) : []
+    this.#due = new Set([...crowded, ...written])
+    if (this.#due.size > 0) return true
+    if (!atCheck || Date.now() < this.#retryAt) return false
+    return this.#unfinished.size > 0 || (await this.#disks.isOwing())
+  }
+
+  /** Namespaces to which enough was written, or in which something expired. */
+  async #written(settings: ScheduleSettings, atCheck: boolean): Promise<string[]> {
     const names = await this.#metadata.namespaceNames()
     const counters = await readCounters(this.#metadata, names)
-    const due = names.filter((name, index) => {
+    return names.filter((name, index) => {
       const counter = counters[index]
       if (counter === undefined) return false
       const deletions = counter.deletions - counter.collectedDeletions
@@ -149,10 +154,6 @@ export class Cycle {
         (expiry !== undefined && Number.isFinite(expiry) && Date.now() > expiry)
       )
     })
-    this.#due = new Set(due).union(new Set(crowded))
-    if (this.#due.size > 0) return true
-    if (!atCheck || Date.now() < this.#retryAt) return false
-    return this.#unfinished.size > 0 || (await this.#disks.isOwing())
   }
 
   /** Namespaces whose graph is remembered, but soon not worth much any more. */
